@@ -1,0 +1,1 @@
+"""Reading a dose: DVH, metrics, goals, radiobiology, outcome."""

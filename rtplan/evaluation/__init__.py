@@ -1,0 +1,1 @@
+"""Against a reference: image, contour and arm comparisons."""

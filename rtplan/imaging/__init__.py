@@ -1,0 +1,1 @@
+"""Moving and shaping volumes: resampling, contours, margins, registration, bulk densities."""

@@ -1,0 +1,1 @@
+"""The door: DICOM and other files become patients, and patients become files."""

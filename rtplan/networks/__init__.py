@@ -1,0 +1,1 @@
+"""Tensor in, tensor out: networks that know no patient."""

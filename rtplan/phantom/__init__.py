@@ -1,0 +1,1 @@
+"""The digital pelvis: a seed becomes a patient; writes no file."""

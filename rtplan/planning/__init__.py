@@ -1,0 +1,1 @@
+"""Making a dose: beams, engine, objectives, optimiser."""
