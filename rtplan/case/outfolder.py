@@ -59,7 +59,7 @@ def refuse_occupied(out: Path, *, overwrite: bool) -> None:
             raise OutputError(
                 "The out folder is not empty.",
                 where=str(out),
-                action="choose another --out, --resume to keep finished results, or --overwrite to replace them.",
+                action="choose another --out; --resume keeps finished results, --overwrite replaces them.",
             )
         if not (out / "manifest.json").is_file():
             raise OutputError(

@@ -18,9 +18,13 @@ def test_what_was_written_is_there_when_the_block_ends(tmp_path):
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_nothing_is_left_when_the_block_fails(tmp_path, failure):
-    with pytest.raises(type(failure)), whole(tmp_path / "new" / "out") as partial:
-        (partial / "half").write_text("x")
-        raise failure
+    def half():
+        with whole(tmp_path / "new" / "out") as partial:
+            (partial / "half").write_text("x")
+            raise failure
+
+    with pytest.raises(type(failure)):
+        half()
     assert os.listdir(tmp_path) == []
 
 
