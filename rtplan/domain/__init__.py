@@ -5,13 +5,14 @@ from rtplan.domain.grid import Grid
 from rtplan.domain.notice import Notice
 from rtplan.domain.patient import Identity, Patient, Record
 from rtplan.domain.plan import Beam, Fluence, Plan, Prescription
-from rtplan.domain.registration import Registration
+from rtplan.domain.registration import Displacement, Registration
 from rtplan.domain.structure import Contours, Structure
 from rtplan.domain.volume import Dose, Image, Mask, Source, Volume
 
 __all__ = [
     "Beam",
     "Contours",
+    "Displacement",
     "Dose",
     "Finding",
     "Fluence",
