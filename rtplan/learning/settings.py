@@ -1,0 +1,161 @@
+"""Settings of a training (``train.toml``) as frozen pydantic models."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from rtplan.errors import FormatError
+from rtplan.learning.card import (
+    Frozen,
+    InputSpec,
+    LicenceSpec,
+    Limits,
+    NetworkSpec,
+    OutputSpec,
+    Shape,
+    Triple,
+)
+
+Range = tuple[float, float]
+
+
+class DataSpec(Frozen):
+    """Where patients come from: the digital population, or a folder of pairs.
+
+    Parameters
+    ----------
+    kind : str
+        ``phantom`` (``cohort``, ``patients``, ``seed`` of the first one) or ``npz`` (``folder``).
+    share : float
+        Part of the training samples that come from here, relative to the other sources.
+    only, exclude : tuple of str
+        Names of cases to take, or to leave out.
+    """
+
+    kind: Literal["phantom", "npz"]
+    share: float = Field(1.0, gt=0.0)
+    cohort: Literal["train", "valid", "study"] = "train"
+    patients: int = 0
+    seed: int = 1
+    contrasts: tuple[str, ...] = ("T2w", "T1w")
+    folder: str = ""
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> DataSpec:
+        if self.kind == "phantom" and self.patients < 1:
+            raise ValueError("a phantom source needs patients >= 1")
+        if self.kind == "npz" and not self.folder:
+            raise ValueError("an npz source needs a folder")
+        return self
+
+    @property
+    def words(self) -> str:
+        """Return the source in one line, for the card."""
+        if self.kind == "phantom":
+            return f"cohort:{self.cohort}, {self.patients} patients from seed {self.seed}"
+        return f"npz:{Path(self.folder).name}" + (
+            f", without {', '.join(self.exclude)}" if self.exclude else ""
+        )
+
+
+class AugmentSettings(Frozen):
+    """How far training images are pushed beyond what came; ``chance`` of each change, and its range."""
+
+    mix_chance: float = 0.3
+    gamma: Range = (0.5, 2.0)
+    invert_chance: float = 0.15
+    curve_chance: float = 0.3
+    curve_knots: int = 6
+    bias: float = 0.3
+    blur_chance: float = 0.2
+    blur_sigma_voxels: Range = (0.3, 1.0)
+    thick_chance: float = 0.2
+    noise: Range = (0.0, 0.1)
+    mirror_chance: float = 0.5
+    warp_chance: float = 0.3
+    rotate_deg: float = 10.0
+    scale: Range = (0.9, 1.1)
+
+
+class LossSettings(Frozen):
+    """Weights of the terms; ``adversarial = 0`` makes no critic at all."""
+
+    gradient: float = Field(0.1, ge=0.0)
+    bone: float = Field(1.0, ge=1.0)
+    air: float = Field(0.05, ge=0.0)
+    feature: float = Field(0.0, ge=0.0)
+    adversarial: float = Field(0.0, ge=0.0)
+    kind: Literal["hinge", "lsgan"] = "hinge"
+    adversarial_from: float = Field(0.75, ge=0.0, le=1.0)
+    critic_channels: int = 16
+
+
+class OptimiseSettings(Frozen):
+    """How long and how fast; either ``steps`` or ``hours`` (wall clock, over all resumed parts)."""
+
+    steps: int | None = None
+    hours: float | None = None
+    batch: int = Field(1, ge=1)
+    rate: float = 1e-3
+    critic_rate: float = 2e-4
+    decay: float = 1e-4
+    warm_up: float = 0.03
+    clip: float = 1.0
+    ema: float = 0.999
+    precision: Literal["bf16", "f32"] = "bf16"
+    validate_every: int = 250
+    bone_centred: float = 0.5
+
+    @model_validator(mode="after")
+    def _length(self) -> OptimiseSettings:
+        if (self.steps is None) == (self.hours is None):
+            raise ValueError("give either steps or hours")
+        return self
+
+
+class TrainSettings(Frozen):
+    """One training: what is learned, from whom, how."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    name: str
+    task: Literal["synct"] = "synct"
+    site: str
+    seed: int = 1
+    network: NetworkSpec = NetworkSpec()
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    spacing_zyx_mm: Triple
+    patch_zyx: Shape
+    data: tuple[DataSpec, ...]
+    validation: tuple[DataSpec, ...] = ()
+    augment: AugmentSettings = AugmentSettings()
+    loss: LossSettings = LossSettings()
+    optimise: OptimiseSettings
+    limits: Limits = Limits()
+    licence: LicenceSpec = LicenceSpec()
+
+
+def load_settings(path: Path) -> TrainSettings:
+    """Read a ``train.toml``.
+
+    Raises
+    ------
+    FormatError
+        If the file is no TOML, or a setting is unknown, missing or out of range.
+    """
+    try:
+        return TrainSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise FormatError(f"The settings are no TOML: {broken}.", where=path.name) from None
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise FormatError(
+            f"The settings of the training are wrong at {place}: {first['msg']}.", where=path.name
+        ) from None
