@@ -30,3 +30,14 @@ def device(name: str) -> torch.device:
         known = ", ".join(kind for kind, there in usable.items() if there)
         raise UnknownName(f"There is no device {name!r} on this machine. Known: {known}.")
     return torch.device(name)
+
+
+def set_threads(count: int) -> None:
+    """Use this many CPU threads (0: leave it as it is: all cores)."""
+    if count > 0:
+        torch.set_num_threads(count)
+
+
+def threads() -> int:
+    """Return the number of CPU threads in use."""
+    return torch.get_num_threads()

@@ -1,0 +1,280 @@
+"""Fluence optimisation: organ limits first, then the targets, then the boost as high as they permit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from rtplan.domain import Beam, Dose, Grid, Image, Mask, Plan, Prescription
+from rtplan.errors import DoseError, StructureError
+from rtplan.planning.aims import Aims, Organ, Target, aims_of
+from rtplan.planning.engine import Engine, Scene, mask_at
+from rtplan.planning.field import Influence, beams_around, opened
+from rtplan.planning.objective import Limit, Term, total
+
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class OptimiseSettings:
+    """How a plan is optimised (the preset ``fast``).
+
+    Parameters
+    ----------
+    beams : int
+        Number of equally spaced coplanar beams.
+    start_deg : float
+        Gantry angle of the first.
+    grid_mm : float
+        Spacing of the dose grid.
+    pixel_mm : float
+        Fluence pixel in the isocentre plane.
+    margin_mm : float
+        How far pixels may lie outside the targets' projection.
+    first, further : int
+        Iterations of the first round and of each further one.
+    rounds : int
+        In each further round the terms of broken limits weigh more.
+    smoothing : float
+        Weight of the squared steps between neighbouring pixels.
+    """
+
+    beams: int = 7
+    start_deg: float = 0.0
+    grid_mm: float = 3.0
+    pixel_mm: float = 5.0
+    margin_mm: float = 7.5
+    first: int = 70
+    further: int = 25
+    rounds: int = 7
+    smoothing: float = 0.02
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A limit that the plan does not keep.
+
+    Parameters
+    ----------
+    organ : str
+        Name of the structure.
+    limit : Limit
+        What was wanted.
+    excess_gy : float
+        By how much the dose is too high.
+    """
+
+    organ: str
+    limit: Limit
+    excess_gy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A plan and how far it got.
+
+    Parameters
+    ----------
+    plan : Plan
+        Normalised once, on the image it was made on.
+    dose : Dose
+        On that image.
+    broken : tuple of Broken
+        Hard limits that could not be kept.
+    coverage : mapping of str to float
+        Part of each target that gets at least 95 % of its dose (boosts ``up_to`` included).
+    """
+
+    plan: Plan
+    dose: Dose
+    broken: tuple[Broken, ...] = ()
+    coverage: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be planned.
+
+    Parameters
+    ----------
+    targets : mapping of str to Target
+        With masks on one dose grid. The first that is not ``up_to`` is normalised to.
+    organs : mapping of str to Organ
+        With masks on the same grid.
+    fractions : int
+        Number of fractions.
+    isocentre_mm : tuple of float
+        LPS.
+    """
+
+    targets: Mapping[str, Target]
+    organs: Mapping[str, Organ]
+    fractions: int
+    isocentre_mm: tuple[float, float, float]
+
+
+def optimise(
+    task: Task, image: Image, body: Mask, engine: Engine, settings: OptimiseSettings | None = None
+) -> Outcome:
+    """Optimise the fluence of equally spaced beams on one density image.
+
+    Parameters
+    ----------
+    task : Task
+        Targets, organs, fractions, isocentre.
+    image : Image
+        HU of the arm that the plan is made on.
+    body : Mask
+        The external contour, on any grid.
+    engine : Engine
+        Machine and curve.
+    settings : OptimiseSettings, optional
+        The preset ``fast`` by default.
+
+    Raises
+    ------
+    StructureError
+        If there is no target, a target has no voxel, or lies outside the body.
+    DoseError
+        If the isocentre lies outside the body.
+
+    Notes
+    -----
+    Projected quasi-Newton steps (L-BFGS-B, pixels >= 0). After each round the terms of broken limits are
+    made heavier and a little tighter, so that limits win over targets, and targets over the boost.
+    """
+    settings = settings or OptimiseSettings()
+    grid = _demand(task, body)
+    aims = aims_of(task.targets, task.organs, mask_at(body, grid), task.fractions)
+    scene = engine.scene([image], body, grid.to_patient(aims.index))
+    influence = _influence(engine, scene, task, settings)
+    mu = _solve(influence, aims, settings)
+    beams = influence.with_mu(mu)
+    return _finish(engine, image, body, grid, beams, aims, settings)
+
+
+def _demand(task: Task, body: Mask) -> Grid:
+    targets = task.targets
+    if not targets:
+        raise StructureError("There is no target to plan for.", action="name a target, or another protocol.")
+    grid = next(iter(targets.values())).mask.grid
+    inside = mask_at(body, grid)
+    for name, target in targets.items():
+        if not target.mask.array.any():
+            raise StructureError(f"The target {name} has no voxel on the dose grid.", where=name)
+        outside = 1.0 - float(inside[target.mask.array].mean())
+        if outside > 0.2:
+            raise StructureError(
+                f"{100 * outside:.0f} % of the target {name} lies outside the body.",
+                where=name,
+                action="check that structures and images belong together.",
+            )
+    here = Grid((1, 1, 1), _one_voxel_at(task.isocentre_mm), body.grid.frame_of_reference)
+    if not mask_at(body, here).all():
+        raise DoseError("The isocentre lies outside the body.", action="check the isocentre and the skin.")
+    return grid
+
+
+def _one_voxel_at(point_mm: tuple[float, float, float]) -> NDArray[np.float64]:
+    affine = np.eye(4)
+    affine[:3, 3] = point_mm
+    return affine
+
+
+def _influence(engine: Engine, scene: Scene, task: Task, settings: OptimiseSettings) -> Influence:
+    masks = [target.mask for target in task.targets.values()]
+    points = masks[0].grid.to_patient(np.argwhere(np.any([mask.array for mask in masks], axis=0)))
+    beams, open_ = [], []
+    for beam in beams_around(settings.beams, task.isocentre_mm, engine.model.name, settings.start_deg):
+        opened_beam, mask = opened(
+            beam, points, engine.model.sad_mm, pixel_mm=settings.pixel_mm, margin_mm=settings.margin_mm
+        )
+        beams.append(opened_beam)
+        open_.append(mask)
+    return Influence.of(engine, scene, beams, open_, map_spacing_mm=2.0)
+
+
+def _solve(influence: Influence, aims: Aims, settings: OptimiseSettings) -> Tensor:
+    """Return the MU of the open pixels, shape (count,)."""
+    like = influence.parts[0][2]
+    start = torch.ones(influence.count, dtype=like.dtype, device=like.device)
+    with torch.no_grad():
+        unit = influence.dose(influence.rasters(start))
+    mu = float(aims.scale_gy / unit[aims.main].mean())  # MU of a pixel where all are alike
+    terms, x = aims.terms, np.ones(influence.count)
+    for turn in range(settings.rounds):
+        x = _descend(influence, terms, aims.scale_gy, mu, x, settings, turn)
+        with torch.no_grad():
+            dose = influence.dose(influence.rasters(_tensor(x, like) * mu))
+        terms, changed = aims.sharpened(terms, dose * aims.factor(dose), last=turn == settings.rounds - 2)
+        if not changed:
+            break
+    return _tensor(x, like) * mu
+
+
+def _descend(
+    influence: Influence,
+    terms: tuple[Term, ...],
+    scale_gy: float,
+    mu: float,
+    x: NDArray[np.float64],
+    settings: OptimiseSettings,
+    turn: int,
+) -> NDArray[np.float64]:
+    like = influence.parts[0][2]
+
+    def value(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        pixels = _tensor(x, like).requires_grad_()
+        rasters = influence.rasters(pixels)
+        loss = total(influence.dose([raster * mu for raster in rasters]), terms, scale_gy)
+        loss = loss + settings.smoothing * _roughness(rasters)
+        (gradient,) = torch.autograd.grad(loss, pixels)
+        return float(loss.detach()), gradient.double().cpu().numpy()
+
+    steps = settings.first if turn == 0 else settings.further
+    options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 1e-7, "maxcor": 12}
+    found = minimize(value, x, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * x.size, options=options)
+    answer: NDArray[np.float64] = found.x
+    return answer
+
+
+def _roughness(rasters: list[Tensor]) -> Tensor:
+    """Return the mean squared step between neighbouring pixels, pixels in units of a flat field."""
+    parts = [torch.diff(r, dim=axis).square().mean() for r in rasters for axis in (0, 1) if r.shape[axis] > 1]
+    return torch.stack(parts).mean() if parts else torch.zeros(())
+
+
+def _finish(
+    engine: Engine,
+    image: Image,
+    body: Mask,
+    grid: Grid,
+    beams: tuple[Beam, ...],
+    aims: Aims,
+    settings: OptimiseSettings,
+) -> Outcome:
+    """Calculate the dose as any plan's, normalise once, and say which limits are broken."""
+    dose = engine.calculate(beams, [image], body, grid)[0]
+    values = torch.as_tensor(dose.array[tuple(aims.index.T)])
+    factor = aims.factor(values)
+    scaled = tuple(
+        replace(beam, fluence=replace(beam.fluence, mu=beam.fluence.mu * np.float32(factor)))
+        for beam in beams
+    )
+    values = values * factor
+    broken = tuple(Broken(o, limit, e) for o, limit, e in aims.excesses(values) if limit.hard and e > 0.05)
+    prescription = Prescription({n: t.dose_gy for n, t in aims.targets.items()}, aims.fractions)
+    plan = Plan(prescription, scaled, settings=MappingProxyType(asdict(settings)))
+    final = replace(dose, array=dose.array * np.float32(factor), fractions=aims.fractions)
+    return Outcome(plan, final, broken, MappingProxyType(aims.coverage(values)))
+
+
+def _tensor(x: NDArray[np.float64], like: Tensor) -> Tensor:
+    return torch.as_tensor(x, dtype=like.dtype, device=like.device)

@@ -1,0 +1,63 @@
+"""RecalculateArms: the one plan's dose on every density image; nothing but the density differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from rtplan.domain import Mask, Patient, Plan
+from rtplan.domain.nomenclature import EXTERNAL
+from rtplan.errors import DoseError, StructureError
+from rtplan.imaging.contour import mask_on
+from rtplan.planning.around import dose_grid
+from rtplan.planning.beam import load_beam
+from rtplan.planning.density import load_curve
+from rtplan.planning.engine import Engine
+
+
+@dataclass(frozen=True)
+class RecalculateArms:
+    """Calculate the plan on all arms at once: same beams, MU, body, curve and dose grid.
+
+    Parameters
+    ----------
+    grid_mm : float
+        Spacing of the dose grid.
+    curve : str
+        Name of the density curve.
+    device : str
+        Computing device.
+    """
+
+    grid_mm: float = 3.0
+    curve: str = "matrad_default"
+    device: str = "cpu"
+
+    needs: ClassVar[tuple[str, ...]] = ("arms", "external", "plan")
+    makes: ClassVar[tuple[str, ...]] = ("doses",)
+
+    def __call__(self, patient: Patient) -> Patient:
+        """Return the patient with one dose per arm, never normalised again."""
+        plan = patient.plan
+        if plan is None:
+            raise DoseError("There is no plan to calculate.")
+        images = [patient.images[arm] for arm in patient.arms]
+        body = mask_on(patient.structure(EXTERNAL), images[0].grid)
+        grid = dose_grid(body, _targets(patient, plan, body), self.grid_mm)
+        machines = {beam.machine for beam in plan.beams}
+        if len(machines) != 1:
+            raise DoseError(f"The plan's beams are of {len(machines)} machines; one is wanted.")
+        engine = Engine(load_beam(machines.pop()), load_curve(self.curve), self.device)
+        doses = engine.calculate(plan.beams, images, body, grid)
+        fractions = plan.prescription.fractions
+        named = zip(patient.arms, doses, strict=True)
+        return patient.with_doses(**{arm: replace(dose, fractions=fractions) for arm, dose in named})
+
+
+def _targets(patient: Patient, plan: Plan, body: Mask) -> list[Mask]:
+    """Return the masks of the plan's targets that the patient has, else of all targets."""
+    named = [name for name in plan.prescription.targets if name in patient.structures]
+    names = named or [name for name, structure in patient.structures.items() if structure.is_target]
+    if not names:
+        raise StructureError("The plan's targets are not among the structures: no dose grid.")
+    return [mask_on(patient.structure(name), body.grid) for name in names]
