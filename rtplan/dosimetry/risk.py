@@ -1,0 +1,171 @@
+"""Findings of outcome models: per arm with an interval, and as paired differences with the same draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rtplan.domain import Finding, Patient
+from rtplan.dosimetry.budget import NO_INTERVAL, Draws, draw, interval95, probabilities
+from rtplan.dosimetry.curves import arms_with_dose, histograms
+from rtplan.dosimetry.dvh import Dvh, Settings
+from rtplan.dosimetry.extent import completed_fraction, is_cut
+from rtplan.dosimetry.judging import reference_arm
+from rtplan.dosimetry.outcome import Outcome, evaluate
+from rtplan.dosimetry.parameters import ParameterSet, load_set
+from rtplan.dosimetry.protocol import Protocol
+from rtplan.errors import RtplanError
+
+STEP = "EstimateOutcome"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How outcomes are estimated: number of draws, seed, settings of the DVH."""
+
+    samples: int = 2000
+    seed: int = 1
+    settings: Settings | None = None
+
+
+def estimate(patient: Patient, protocol: Protocol, ask: Ask | None = None) -> tuple[Finding, ...]:
+    """Return NTCP or TCP of every model that a protocol asks for, per arm, and the paired differences.
+
+    A model is not evaluable, with the reason, where its organ is absent, is cut by the field of view,
+    where the protocol is for another site, or where absolute dose is withheld.
+    """
+    ask = ask or Ask()
+    findings: list[Finding] = []
+    for entry in protocol.outcome:
+        parameters = load_set(entry.model)
+        reason = _reason_against(patient, protocol, parameters)
+        if reason is not None:
+            findings.append(_missing(patient, parameters, reason))
+            continue
+        findings += _of_model(patient, protocol, parameters, ask)
+    return tuple(findings)
+
+
+def _reason_against(patient: Patient, protocol: Protocol, parameters: ParameterSet) -> str | None:
+    if parameters.population.site not in (protocol.site, "any"):
+        return f"The model is for the site {parameters.population.site}, the protocol for {protocol.site}."
+    name = parameters.structure
+    if name not in patient.structures:
+        return f"There is no structure {name} ({parameters.organ_definition})."
+    reference = reference_arm(patient)
+    if reference is None:
+        return "There is no dose."
+    if reference in patient.images and is_cut(patient.structures[name], patient.images[reference].grid):
+        return f"{name} is cut by the field of view, and the model needs the whole organ."
+    if patient.absolute_withheld is not None:
+        return f"{patient.absolute_withheld} A probability is not linear in dose."
+    return None
+
+
+def _of_model(patient: Patient, protocol: Protocol, parameters: ParameterSet, ask: Ask) -> list[Finding]:
+    doses = {arm: patient.doses[arm] for arm in arms_with_dose(patient)}
+    made = histograms(patient.structures[parameters.structure], doses, ask.settings)
+    if isinstance(made, RtplanError):
+        return [_missing(patient, parameters, str(made))]
+    fractions = {arm: doses[arm].fractions or protocol.fractions for arm in doses}
+    draws = draw(parameters, ask.samples, ask.seed)
+    outcomes = {arm: evaluate(parameters, dvh, fractions[arm]) for arm, dvh in made.items()}
+    spread = (
+        {}
+        if draws is None
+        else {arm: probabilities(parameters, dvh, fractions[arm], draws) for arm, dvh in made.items()}
+    )
+    completed = completed_fraction(patient, parameters.structure)
+    common = _Common(patient, parameters, draws, completed)
+    reference = reference_arm(patient)
+    assert reference is not None
+    findings = [common.value(arm, outcomes[arm], made[arm], spread) for arm in made]
+    findings += [common.difference(arm, reference, outcomes, spread) for arm in made if arm != reference]
+    return findings
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What all findings of one model share."""
+
+    patient: Patient
+    parameters: ParameterSet
+    draws: Draws | None
+    completed: float
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "metric": self.parameters.kind.upper(),
+            "unit": "1",
+            "step": STEP,
+            "patient": self.patient.key,
+            "structure": self.parameters.structure,
+            "model": self.parameters.name,
+            "verified": self.parameters.verified,
+            "source": source_of(self.parameters),
+            "completed_fraction": self.completed,
+        }
+
+    def value(self, arm: str, outcome: Outcome, dvh: Dvh, spread: Mapping[str, Any]) -> Finding:
+        return Finding(
+            value=outcome.value,
+            arm=arm,
+            interval95=interval95(spread[arm]) if self.draws else None,
+            interval_method=self.draws.method if self.draws else NO_INTERVAL,
+            covered_fraction=dvh.covered_fraction,
+            dose_kind=outcome.dose_kind,
+            detail=detail_of(self.parameters, outcome),
+            **self._fields(),
+        )
+
+    def difference(
+        self, arm: str, reference: str, outcomes: Mapping[str, Outcome], spread: Mapping[str, Any]
+    ) -> Finding:
+        interval = interval95(spread[arm] - spread[reference]) if self.draws else None
+        return Finding(
+            value=outcomes[arm].value - outcomes[reference].value,
+            arm=arm,
+            reference_arm=reference,
+            quantity="difference",
+            interval95=interval,
+            interval_method=f"paired, {self.draws.method}" if self.draws else NO_INTERVAL,
+            dose_kind=outcomes[arm].dose_kind,
+            detail={"spread": True} if self.patient.reference_arm is None else {},
+            **self._fields(),
+        )
+
+
+def detail_of(parameters: ParameterSet, outcome: Outcome) -> dict[str, Any]:
+    """Return what belongs to an outcome finding alone: gEUD, EQD2 and α/β used, warnings, endpoint."""
+    return {
+        "endpoint": parameters.endpoint,
+        "organ_definition": parameters.organ_definition,
+        "geud_gy": outcome.geud_gy,
+        "dose_kind": outcome.dose_kind,
+        "alpha_beta_gy": parameters.dose.alpha_beta_gy,
+        "warnings": list(outcome.warnings),
+    }
+
+
+def source_of(parameters: ParameterSet) -> str:
+    """Return the DOI of a set, or its citation."""
+    return f"doi:{parameters.source.doi}" if parameters.source.doi else parameters.source.citation
+
+
+def _missing(patient: Patient, parameters: ParameterSet, reason: str) -> Finding:
+    return Finding(
+        metric=parameters.kind.upper(),
+        value=None,
+        unit="1",
+        step=STEP,
+        patient=patient.key,
+        arm=reference_arm(patient),
+        structure=parameters.structure,
+        verdict="not_evaluable",
+        reason=reason,
+        model=parameters.name,
+        verified=parameters.verified,
+        source=source_of(parameters),
+        detail={"endpoint": parameters.endpoint, "organ_definition": parameters.organ_definition},
+    )

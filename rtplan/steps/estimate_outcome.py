@@ -1,0 +1,55 @@
+"""Step: the risk (NTCP, TCP) of every model of a protocol on every arm, with intervals and differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from rtplan.domain import Finding, Patient
+from rtplan.dosimetry.dvh import Settings
+from rtplan.dosimetry.protocol import Protocol
+from rtplan.dosimetry.risk import STEP, Ask, estimate
+
+
+@dataclass(frozen=True)
+class EstimateOutcome:
+    """Add one finding per model and arm, and one per paired difference.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        Names the models.
+    samples : int
+        Sobol draws of the parameters.
+    parameter_seed : int
+        Of the draws.
+    settings : Settings
+        Of the DVH.
+    """
+
+    protocol: Protocol
+    samples: int = 2000
+    parameter_seed: int = 1
+    settings: Settings = field(default_factory=Settings)
+
+    needs: ClassVar[tuple[str, ...]] = ("doses",)
+    makes: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, patient: Patient) -> Patient:
+        """Return the patient with the findings; a protocol without models is said to have none."""
+        if not self.protocol.outcome:
+            return patient.with_findings(_no_model(patient, self.protocol))
+        ask = Ask(self.samples, self.parameter_seed, self.settings)
+        return patient.with_findings(*estimate(patient, self.protocol, ask))
+
+
+def _no_model(patient: Patient, protocol: Protocol) -> Finding:
+    return Finding(
+        metric="NTCP",
+        value=None,
+        unit="1",
+        step=STEP,
+        patient=patient.key,
+        verdict="not_evaluable",
+        reason=f"No outcome model is named for the site {protocol.site}: no organ at risk is evaluated.",
+    )
