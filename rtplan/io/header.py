@@ -1,0 +1,256 @@
+"""Headers, read with care: whatever is wrong in a file becomes a DicomError that names it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from rtplan.errors import DicomError
+
+#: SOP classes that rtplan knows, by UID.
+SOP_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.4.1": "enhanced MR",
+    "1.2.840.10008.5.1.4.1.1.481.2": "RTDOSE",
+    "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
+    "1.2.840.10008.5.1.4.1.1.481.5": "RTPLAN",
+    "1.2.840.10008.5.1.4.1.1.66.1": "REG",
+    "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
+    "1.2.840.10008.5.1.4.1.1.7": "secondary capture",
+}
+CLASS_UIDS = {name: uid for uid, name in SOP_CLASSES.items()}
+
+#: No object that rtplan reads is larger (bytes); a header that claims more is lying.
+LARGEST_OBJECT = 2 * 2**30
+
+
+@contextmanager
+def guarded(path: Path, doing: str = "read") -> Iterator[None]:
+    """Turn anything that pydicom or a broken value raises into a DicomError that names the file.
+
+    Messages of the libraries are not passed on: they may hold values of the header, and so the patient.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except DicomError:
+        raise
+    except FileNotFoundError:
+        raise DicomError("There is no such file.", where=str(path), action="check the path.") from None
+    except PermissionError:
+        raise DicomError(
+            "The file may not be read.", where=str(path), action="ask for permission to read it."
+        ) from None
+    except MemoryError:
+        raise DicomError("The object does not fit into memory.", where=str(path)) from None
+    except Exception as broken:
+        raise DicomError(
+            f"The file could not be {doing}: it is damaged or not what it says ({type(broken).__name__}).",
+            where=str(path),
+            action="export it again.",
+        ) from broken
+
+
+def read(path: Path, *, tags: Sequence[str] | None = None, pixels: bool = False) -> Dataset:
+    """Read one DICOM file.
+
+    Parameters
+    ----------
+    path : Path
+        A DICOM Part 10 file.
+    tags : sequence of str, optional
+        Keywords to keep; all when None.
+    pixels : bool
+        Whether PixelData is read too.
+
+    Raises
+    ------
+    DicomError
+        If the file is missing, not DICOM, damaged or larger than any object that rtplan reads.
+    """
+    path = Path(path)
+    with guarded(path):
+        if path.stat().st_size > LARGEST_OBJECT:
+            raise DicomError("The file is larger than 2 GiB.", where=str(path))
+        bare = _begins(path) == "bare"
+        header = pydicom.dcmread(
+            path, stop_before_pixels=not pixels, specific_tags=list(tags) if tags else None, force=bare
+        )
+        if bare:  # old systems write the data set alone: little endian, its VRs show themselves
+            implicit = header.original_encoding[0]
+            header.file_meta.TransferSyntaxUID = (
+                ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+            )
+        return header
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file has the DICOM preamble (``DICM`` at byte 128), or begins as a bare data set."""
+    try:
+        return bool(_begins(path))
+    except OSError:
+        return False
+
+
+def _begins(path: Path) -> str:
+    with path.open("rb") as stream:
+        first = stream.read(132)
+    if first[128:] == b"DICM":
+        return "part 10"
+    # a bare data set begins with a short element of group 0008 (0000, 0005, 0008 …)
+    return "bare" if first[:2] == b"\x08\x00" and first[3:4] == b"\0" and len(first) == 132 else ""
+
+
+def text(header: Dataset, keyword: str, default: str = "") -> str:
+    """Return a value as stripped text without control characters, or the default when absent."""
+    value = _value(header, keyword)
+    if value is None:
+        return default
+    if not isinstance(value, str) and isinstance(value, Sequence):
+        value = "\\".join(str(item) for item in value)
+    return "".join(c for c in str(value) if c.isprintable()).strip()
+
+
+def words(header: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return a value of any multiplicity as a tuple of texts; empty when absent."""
+    return tuple(part.strip() for part in text(header, keyword).split("\\")) if keyword in header else ()
+
+
+def number(header: Dataset, keyword: str, default: float | None = None) -> float | None:
+    """Return a finite number, or the default when absent or empty."""
+    values = numbers(header, keyword)
+    return values[0] if values else default
+
+
+def numbers(header: Dataset, keyword: str, count: int | None = None) -> tuple[float, ...]:
+    """Return finite numbers; empty when absent.
+
+    Raises
+    ------
+    DicomError
+        If a value is not a finite number, or there are not ``count`` of them.
+    """
+    raw = raw_text(header, keyword)
+    try:
+        if raw is not None:
+            found = tuple(float(part) for part in raw.split("\\") if part.strip(" \0"))
+        else:
+            value = _value(header, keyword)
+            many = isinstance(value, Sequence) and not isinstance(value, str)
+            items = () if value is None or value == "" else (value if many else (value,))
+            found = tuple(float(item) for item in items)
+    except (TypeError, ValueError):
+        raise DicomError(f"{keyword} is not a number.", where=place(header)) from None
+    if not all(math.isfinite(item) for item in found):
+        raise DicomError(f"{keyword} is not finite.", where=place(header))
+    if count is not None and len(found) != count:
+        raise DicomError(f"{keyword} has {len(found)} values, {count} are wanted.", where=place(header))
+    return found
+
+
+def array(header: Dataset, keyword: str) -> NDArray[np.float64]:
+    """Return a long list of decimal strings as an array (fast: the bytes are split once)."""
+    raw = raw_text(header, keyword)
+    if raw is None:
+        return np.array(numbers(header, keyword), dtype=np.float64)
+    try:
+        values = np.array(raw.strip(" \0").split("\\"), dtype=np.float64) if raw.strip(" \0") else np.zeros(0)
+    except ValueError:
+        raise DicomError(f"{keyword} holds something that is not a number.", where=place(header)) from None
+    if not np.isfinite(values).all():
+        raise DicomError(f"{keyword} is not finite.", where=place(header))
+    return values
+
+
+def whole(header: Dataset, keyword: str, default: int | None = None) -> int:
+    """Return a whole number.
+
+    Raises
+    ------
+    DicomError
+        If it is absent and there is no default, or not a whole number.
+    """
+    value = number(header, keyword)
+    if value is None:
+        if default is None:
+            raise DicomError(f"{keyword} is missing.", where=place(header))
+        return default
+    if value != int(value):
+        raise DicomError(f"{keyword} is not a whole number.", where=place(header))
+    return int(value)
+
+
+def items(header: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence; empty when absent.
+
+    Raises
+    ------
+    DicomError
+        If the value is there but is not a sequence.
+    """
+    value = _value(header, keyword)
+    if value is None or value == "":
+        return []
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise DicomError(f"{keyword} is not a sequence.", where=place(header))
+    found = list(value)
+    if not all(isinstance(item, Dataset) for item in found):
+        raise DicomError(f"{keyword} is not a sequence.", where=place(header))
+    return found
+
+
+def raw_text(header: Dataset, keyword: str) -> str | None:
+    """Return the undecoded text of a decimal string that pydicom has not yet converted, else None."""
+    tag = Tag(keyword)
+    if tag not in header:
+        return None
+    element: Any = header.get_item(tag)
+    if getattr(element, "is_raw", False) and element.VR in ("DS", "IS", None, "UN"):
+        value = element.value
+        if isinstance(value, bytes) and pydicom.datadict.dictionary_VR(tag) in ("DS", "IS"):
+            try:
+                return value.decode("ascii")
+            except UnicodeDecodeError:
+                raise DicomError(f"{keyword} is damaged.", where=place(header)) from None
+    return None
+
+
+def demand_kind(header: Dataset, kind: str, path: Path) -> None:
+    """Raise DicomError unless the object is of this kind (by SOPClassUID; by Modality where it has none)."""
+    class_uid = text(header, "SOPClassUID")
+    if class_uid == CLASS_UIDS[kind] or (not class_uid and text(header, "Modality") == kind):
+        return
+    found = SOP_CLASSES.get(class_uid) or text(header, "Modality") or "something else"
+    raise DicomError(
+        f"The file is not an {kind} but {found}.", where=str(path), action=f"give an {kind} file."
+    )
+
+
+def place(header: Dataset) -> str:
+    """Return where a header came from: the file, else the SOPInstanceUID."""
+    return str(getattr(header, "filename", None) or header.get("SOPInstanceUID", "") or "")
+
+
+def _value(header: Dataset, keyword: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return header.get(keyword)
+    except Exception as broken:
+        raise DicomError(
+            f"{keyword} is damaged ({type(broken).__name__}).", where=place(header), action="export it again."
+        ) from broken

@@ -1,0 +1,199 @@
+"""The DICOM modules that all our objects share, the stamp of one export, and decimal strings."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence as Items
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
+
+from rtplan.domain import Identity
+from rtplan.errors import OutputError
+from rtplan.io.header import CLASS_UIDS
+
+#: Stands in every object that rtplan writes.
+RESEARCH_ONLY = "research use only, not for clinical use"
+
+#: SeriesNumber by kind, far from a scanner's own.
+SERIES_NUMBERS = {"CT": 9001, "MR": 9002, "RTSTRUCT": 9003, "RTPLAN": 9004, "RTDOSE": 9005, "REG": 9006}
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """When one export is made, by whom, and where its new UIDs come from.
+
+    Parameters
+    ----------
+    when : datetime
+        Date and time that stand in the objects.
+    seed : str or None
+        None: every UID is new. A text: the same parts give the same UIDs again (digital patients).
+    """
+
+    when: dt.datetime = field(default_factory=lambda: dt.datetime.now())
+    seed: str | None = None
+
+    def uid(self, *parts: str) -> str:
+        """Return a UID of the root 2.25 for these parts.
+
+        Examples
+        --------
+        >>> stamp = Stamp(seed="a patient")
+        >>> stamp.uid("CT", "0") == stamp.uid("CT", "0") != stamp.uid("CT", "1")
+        True
+        """
+        if self.seed is None:
+            return f"2.25.{uuid.uuid4().int}"
+        return hashed_uid(self.seed, *parts)
+
+    @property
+    def date(self) -> str:
+        """DICOM DA."""
+        return self.when.strftime("%Y%m%d")
+
+    @property
+    def time(self) -> str:
+        """DICOM TM."""
+        return self.when.strftime("%H%M%S")
+
+
+def hashed_uid(*parts: str) -> str:
+    """Return a UID of the root 2.25 that depends on the parts alone."""
+    digest = hashlib.sha256("\x1f".join(parts).encode("utf-8")).digest()
+    return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
+
+
+def frame_uid(frame: str) -> str:
+    """Return a frame of reference as a valid UID: itself, or a hash of it when it is only a name."""
+    parts = frame.split(".")
+    valid = all(part.isdigit() and (part == "0" or part[0] != "0") for part in parts)
+    return frame if len(parts) > 1 and valid and len(frame) <= 64 else hashed_uid("frame", frame)
+
+
+def start(kind: str, identity: Identity, stamp: Stamp, *, series_uid: str, sop_uid: str) -> FileDataset:
+    """Begin an object: patient, study, series, equipment and SOP common modules.
+
+    Parameters
+    ----------
+    kind : str
+        A name of `header.CLASS_UIDS`: CT, MR, RTSTRUCT, RTPLAN, RTDOSE or REG.
+    """
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CLASS_UIDS[kind]
+    meta.MediaStorageSOPInstanceUID = sop_uid
+    # implicit for RT objects: only there fits a decimal string of more than 65534 bytes (contours, fluence)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian if kind in ("CT", "MR") else ImplicitVRLittleEndian
+    meta.ImplementationClassUID = hashed_uid("rtplan", "implementation")
+    meta.ImplementationVersionName = f"RTPLAN {version('rtplan')}"[:16]
+    header = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    header.SpecificCharacterSet = "ISO_IR 192"
+    header.InstanceCreationDate, header.InstanceCreationTime = stamp.date, stamp.time
+    header.SOPClassUID, header.SOPInstanceUID = CLASS_UIDS[kind], sop_uid
+    header.PatientName = identity.name or f"RTPLAN^{identity.patient_id or 'ANONYMOUS'}"
+    header.PatientID = identity.patient_id or "ANONYMOUS"
+    header.PatientBirthDate, header.PatientSex = identity.birth_date, identity.sex
+    header.StudyInstanceUID = identity.study_uid or hashed_uid("study", header.PatientID)
+    own_study = not identity.study_uid  # else date and number are the hospital's, and we do not know them
+    header.StudyDate, header.StudyTime = (stamp.date, stamp.time) if own_study else ("", "")
+    header.StudyID = "RTPLAN" if own_study else ""
+    header.ReferringPhysicianName = header.AccessionNumber = ""
+    header.Modality, header.SeriesInstanceUID = kind, series_uid
+    header.SeriesDate, header.SeriesTime, header.SeriesNumber = stamp.date, stamp.time, SERIES_NUMBERS[kind]
+    if kind in ("CT", "MR", "REG"):
+        header.Laterality = ""
+    header.Manufacturer, header.ManufacturerModelName = "rtplan", "rtplan"
+    header.SoftwareVersions = version("rtplan")
+    header.OperatorsName = ""
+    return header
+
+
+def decimal(value: float) -> str:
+    """Return a number as a decimal string of at most 16 characters, as exact as that allows.
+
+    Examples
+    --------
+    >>> decimal(1 / 3), decimal(-1e-7 / 3), decimal(2.0)
+    ('0.33333333333333', '-3.333333333e-08', '2.0')
+    """
+    text: str = format_number_as_ds(float(value))
+    return text
+
+
+def decimals(values: Iterable[float]) -> list[str]:
+    """Return numbers as decimal strings of at most 16 characters each."""
+    return [decimal(value) for value in values]
+
+
+def put_numbers(header: Dataset, keyword: str, values: Iterable[str]) -> None:
+    """Set a long decimal-string element from ready texts (not one object per number, so it is fast)."""
+    joined = "\\".join(values).encode("ascii")
+    joined += b" " * (len(joined) % 2)
+    tag = Tag(keyword)
+    header[tag] = RawDataElement(tag, "DS", len(joined), joined, 0, True, True, True)
+
+
+def coordinates(points: NDArray[np.float64]) -> list[str]:
+    """Return points of shape (n, 3), mm, as decimal strings of 0.1 µm: x, y, z, x, y, z and so on."""
+    return [f"{value:.4f}".rstrip("0").rstrip(".") for value in (np.round(points, 4) + 0.0).ravel()]
+
+
+def reference(class_uid: str, sop_uid: str) -> Dataset:
+    """Return an item that refers to one object."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = class_uid, sop_uid
+    return item
+
+
+def code(value: str, scheme: str, meaning: str) -> Dataset:
+    """Return a coded concept."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def sequence(*items: Dataset) -> Items:
+    """Return items as a DICOM sequence."""
+    return Items(list(items))
+
+
+def clipped(text: str, length: int) -> str:
+    """Return text of at most ``length`` characters without backslash and control characters."""
+    return "".join(c if c.isprintable() and c != "\\" else " " for c in text).strip()[:length].strip()
+
+
+def save(header: FileDataset, path: Path) -> Path:
+    """Write one object to a new file.
+
+    Raises
+    ------
+    OutputError
+        If there is a file of that name already, or it cannot be written.
+    """
+    if path.exists():
+        raise OutputError(
+            "There is a file of that name already.", where=str(path), action="choose another name."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        header.save_as(part, enforce_file_format=True)
+        part.replace(path)
+    except OSError as failed:
+        path.with_name(path.name + ".part").unlink(missing_ok=True)
+        what = failed.strerror or "it cannot be written"
+        raise OutputError(
+            f"Nothing was written: {what}.", where=str(path), action="choose another folder."
+        ) from None
+    return path

@@ -1,0 +1,284 @@
+"""RTDOSE in and out: both meanings of the frame offsets, stated quantisation, what the dose means."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from rtplan.domain import Dose, Grid, Identity, Source
+from rtplan.errors import DicomError, DoseError
+from rtplan.io import header as hd
+from rtplan.io import modules as md
+from rtplan.io.geometry import DIRECTION_TOLERANCE, POSITION_TOLERANCE_MM
+from rtplan.io.image import pixels_of
+
+#: Said of every dose that rtplan writes.
+MEANING = "dose to water in water-equivalent medium"
+#: Arms whose densities are overrides of regions.
+BULK = ("CT0", "CTpop", "CTpop_bone", "CTstrat")
+#: SeriesDescription of our doses: the arm, then the kind.
+DESCRIPTION = re.compile(r"^rtplan dose (?P<arm>\S+)")
+_COMMENT = re.compile(r"(?P<kind>EQD2\([0-9.]+\))?(?:; )?(?:(?P<fractions>\d+) fx)?$")
+
+
+@dataclass(frozen=True, eq=False)
+class ReadDose:
+    """What one RTDOSE says.
+
+    Parameters
+    ----------
+    dose : Dose
+        Gy, of what `summation` says.
+    summation : str
+        DoseSummationType: ``PLAN``, ``BEAM``, ``FRACTION`` …
+    arm : str or None
+        The arm, when rtplan wrote the object.
+    plan_uids : tuple of str
+        SOPInstanceUIDs of the plans that it was calculated for.
+    """
+
+    path: Path
+    dose: Dose
+    summation: str
+    arm: str | None
+    plan_uids: tuple[str, ...]
+
+
+def read(path: Path) -> ReadDose:
+    """Read a dose grid.
+
+    Parameters
+    ----------
+    path : Path
+        An RTDOSE with pixels.
+
+    Returns
+    -------
+    ReadDose
+        The dose in Gy (stored value × DoseGridScaling), float32, array [z, y, x]; z ascends along the normal
+        of the planes (rows × columns), whichever way the offsets run.
+
+    Raises
+    ------
+    DicomError
+        If the object is not an RTDOSE in Gy, its frames are not evenly spaced, or its pixels and header
+        contradict each other.
+    """
+    path = Path(path)
+    header = hd.read(path, pixels=True)
+    with hd.guarded(path):
+        where = str(path)
+        hd.demand_kind(header, "RTDOSE", path)
+        if hd.text(header, "DoseUnits").upper() != "GY":
+            said = hd.text(header, "DoseUnits") or "nothing"
+            raise DicomError(
+                f"DoseUnits says {said}, GY is wanted.", where=where, action="export absolute dose."
+            )
+        grid, descends = _grid(header)
+        scaling = hd.number(header, "DoseGridScaling")
+        if scaling is None or scaling <= 0:
+            raise DicomError(
+                "DoseGridScaling is missing or not positive.", where=where, action="export it again."
+            )
+        stored = pixels_of(header).reshape(grid.shape)
+        array = (stored.astype(np.float64) * scaling).astype(np.float32)
+        array = array[::-1] if descends else array
+        return _what(header, path, grid, array)
+
+
+def _what(header: Dataset, path: Path, grid: Grid, array: NDArray[np.float32]) -> ReadDose:
+    said = _COMMENT.search(hd.text(header, "DoseComment").removeprefix(MEANING).lstrip("; "))
+    effective = hd.text(header, "DoseType").upper() == "EFFECTIVE"
+    kind = (said and said["kind"]) or ("effective" if effective else "physical")
+    ours = DESCRIPTION.match(hd.text(header, "SeriesDescription"))
+    source = Source(
+        series_uid=hd.text(header, "SeriesInstanceUID"),
+        study_uid=hd.text(header, "StudyInstanceUID"),
+        sop_uids=(hd.text(header, "SOPInstanceUID"),),
+        sop_class_uid=hd.text(header, "SOPClassUID"),
+        description=hd.text(header, "SeriesDescription"),
+    )
+    fractions = int(said["fractions"]) if said and said["fractions"] else None
+    plans = [
+        hd.text(item, "ReferencedSOPInstanceUID") for item in hd.items(header, "ReferencedRTPlanSequence")
+    ]
+    return ReadDose(
+        path=path,
+        dose=Dose(grid, array, kind=kind, fractions=fractions, source=source),
+        summation=hd.text(header, "DoseSummationType").upper(),
+        arm=ours["arm"] if ours else None,
+        plan_uids=tuple(plans),
+    )
+
+
+def _grid(header: Dataset) -> tuple[Grid, bool]:
+    """Return the grid with z ascending along the normal, and whether the frames run the other way."""
+    where = hd.place(header)
+    shape = (hd.whole(header, "NumberOfFrames", 1), hd.whole(header, "Rows"), hd.whole(header, "Columns"))
+    position = np.array(hd.numbers(header, "ImagePositionPatient", 3))
+    orientation = np.array(hd.numbers(header, "ImageOrientationPatient", 6))
+    between_rows, between_columns = hd.numbers(header, "PixelSpacing", 2)
+    row, column = orientation[:3], orientation[3:]
+    off = max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1), abs(row @ column))
+    if off > DIRECTION_TOLERANCE or min(shape) < 1 or min(between_rows, between_columns) <= 0:
+        raise DicomError(
+            "The geometry of the dose grid is impossible.", where=where, action="export it again."
+        )
+    row, column = row / np.linalg.norm(row), column / np.linalg.norm(column)
+    normal = np.cross(row, column)
+    affine = np.eye(4)
+    step = _frame_step(header, shape[0], position, normal)
+    affine[:3, 0] = normal * abs(step)
+    affine[:3, 1], affine[:3, 2] = column * between_rows, row * between_columns
+    affine[:3, 3] = position + normal * min(step, 0.0) * (shape[0] - 1)
+    return Grid(shape, affine, hd.text(header, "FrameOfReferenceUID")), step < 0
+
+
+def _frame_step(
+    header: Dataset, frames: int, position: NDArray[np.float64], normal: NDArray[np.float64]
+) -> float:
+    """Return the step between frames along the normal, mm, in either meaning of the offsets.
+
+    References
+    ----------
+    DICOM PS3.3 C.8.8.3.2.
+    """
+    where = hd.place(header)
+    offsets = np.array(hd.numbers(header, "GridFrameOffsetVector"))
+    if frames == 1 and offsets.size < 2:
+        thickness = hd.number(header, "SliceThickness")
+        if not thickness or thickness <= 0:
+            message = "A dose of one plane without SliceThickness has no depth."
+            raise DicomError(message, where=where, action="export a dose grid of several planes.")
+        return thickness
+    if offsets.size != frames:
+        message = f"GridFrameOffsetVector has {offsets.size} values for {frames} frames."
+        raise DicomError(message, where=where, action="export it again.")
+    axial = abs(abs(normal[2]) - 1) < DIRECTION_TOLERANCE
+    if abs(offsets[0]) < 1e-6:
+        steps = offsets
+    elif axial and abs(offsets[0] - position[2]) < POSITION_TOLERANCE_MM:
+        steps = (offsets - offsets[0]) * np.sign(normal[2])  # absolute: patient z of each plane
+    else:
+        message = (
+            f"GridFrameOffsetVector begins with {offsets[0]:.3f}: neither 0 nor the z of the first plane."
+        )
+        raise DicomError(message, where=where, action="export it again.")
+    step = float(steps[-1]) / (frames - 1)
+    if abs(step) < 1e-6 or np.abs(steps - step * np.arange(frames)).max() > POSITION_TOLERANCE_MM:
+        message = "The planes of the dose are not evenly spaced."
+        raise DicomError(message, where=where, action="export it with constant spacing.")
+    return step
+
+
+@dataclass(frozen=True)
+class WrittenDose:
+    """What was written: file, UID and the largest difference to what a reader gets, Gy."""
+
+    path: Path
+    sop_uid: str
+    quantisation_error_gy: float
+
+
+def write(
+    dose: Dose,
+    path: Path,
+    *,
+    identity: Identity,
+    plan_uid: str,
+    arm: str = "CT",
+    bits: Literal[16, 32] = 32,
+    stamp: md.Stamp | None = None,
+) -> WrittenDose:
+    """Write a dose as RTDOSE of a whole plan: unsigned, relative offsets, voxel-centre position.
+
+    Parameters
+    ----------
+    dose : Dose
+        Gy >= 0; the kind ``EQD2(…)`` becomes DoseType EFFECTIVE.
+    path : Path
+        New file.
+    identity : Identity
+        Patient and study.
+    plan_uid : str
+        SOPInstanceUID of the RTPLAN that gives the dose.
+    arm : str
+        Name of the arm; it stands in SeriesDescription. Arms of overridden densities (`BULK`) say
+        TissueHeterogeneityCorrection ROI_OVERRIDE.
+    bits : int
+        Bits of a stored value.
+
+    Returns
+    -------
+    WrittenDose
+        The quantisation error is at most half of DoseGridScaling = maximum / (2 ** bits − 2), plus the
+        rounding of the float32 that a reader keeps.
+
+    Raises
+    ------
+    DoseError
+        If the dose is negative or not finite, or its axes are not at right angles.
+    """
+    stamp = stamp or md.Stamp()
+    array = dose.array.astype(np.float64)
+    if not np.isfinite(array).all() or array.min() < 0:
+        raise DoseError(f"The dose of arm {arm} is negative or not finite; RTDOSE cannot say that.")
+    axes = dose.grid.direction
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-6:
+        raise DoseError(f"The axes of the dose grid of arm {arm} are not at right angles.")
+    scaling = float(f"{max(float(array.max()), 1e-6) / (2**bits - 2):.9e}")
+    stored = np.rint(array / scaling)
+    if stored.max() > 2**bits - 1:
+        raise DoseError(f"The dose would wrap in {bits} bits.")
+    uid = stamp.uid("RTDOSE", arm, dose.kind)
+    series_uid = stamp.uid("series", "RTDOSE", arm, dose.kind)
+    header = md.start("RTDOSE", identity, stamp, series_uid=series_uid, sop_uid=uid)
+    header.SeriesDescription = md.clipped(f"rtplan dose {arm} {dose.kind}", 64)
+    _place(header, dose.grid)
+    _meaning(header, dose, plan_uid, arm in BULK)
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+    header.NumberOfFrames, header.Rows, header.Columns = dose.grid.shape
+    header.BitsAllocated = header.BitsStored = bits
+    header.HighBit, header.PixelRepresentation = bits - 1, 0
+    header.DoseGridScaling = f"{scaling:.9e}"
+    header.PixelData = stored.astype(f"<u{bits // 8}").tobytes()
+    header["PixelData"].VR = "OW"
+    md.save(header, path)
+    error = np.abs((stored * scaling).astype(np.float32) - dose.array)
+    return WrittenDose(path, uid, float(error.max()))
+
+
+def _place(header: Dataset, grid: Grid) -> None:
+    step, dy, dx = grid.spacing_zyx_mm
+    axis, column, row = grid.direction.T
+    sign = float(np.sign(np.cross(row, column) @ axis))
+    header.FrameOfReferenceUID = md.frame_uid(grid.frame_of_reference)
+    header.PositionReferenceIndicator = ""
+    header.InstanceNumber = 1
+    header.ImagePositionPatient = md.decimals(grid.origin_mm)
+    header.ImageOrientationPatient = md.decimals([*row, *column])
+    header.PixelSpacing = md.decimals([dy, dx])
+    header.SliceThickness = md.decimal(step)
+    header.FrameIncrementPointer = Tag("GridFrameOffsetVector")
+    header.GridFrameOffsetVector = md.decimals(sign * step * np.arange(grid.shape[0]))
+
+
+def _meaning(header: Dataset, dose: Dose, plan_uid: str, bulk: bool) -> None:
+    header.DoseUnits = "GY"
+    header.DoseType = "PHYSICAL" if dose.kind == "physical" else "EFFECTIVE"
+    header.DoseSummationType = "PLAN"
+    header.TissueHeterogeneityCorrection = ["IMAGE", "ROI_OVERRIDE"] if bulk else "IMAGE"
+    parts = [MEANING]
+    if dose.kind != "physical":
+        parts.append(dose.kind)
+    if dose.fractions is not None:
+        parts.append(f"{dose.fractions} fx")
+    header.DoseComment = md.clipped("; ".join(parts), 64)
+    header.ReferencedRTPlanSequence = md.sequence(md.reference(hd.CLASS_UIDS["RTPLAN"], plan_uid))
