@@ -1,0 +1,200 @@
+"""The MR images of an anatomy by the signal equations: T2w, T1w and Dixon, with the scanner's faults."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from rtplan.domain import Image, Source
+from rtplan.errors import UnknownName
+from rtplan.phantom.anatomy import Anatomy
+from rtplan.phantom.draws import Draws, table
+from rtplan.phantom.field import Array, Axes, grain, smooth_noise
+
+#: Contrasts that can be asked for; Dixon gives four images.
+CONTRASTS = ("T2w", "T1w", "Dixon")
+DIXON = ("Dixon_W", "Dixon_F", "Dixon_IP", "Dixon_OP")
+
+
+def spin_echo(pd: float, t1_ms: float, t2_ms: float, tr_ms: float, te_ms: float) -> float:
+    """Return the spin-echo signal PD (1 - exp(-TR/T1)) exp(-TE/T2).
+
+    Examples
+    --------
+    >>> round(spin_echo(1.0, 1000.0, 100.0, 1e9, 100.0), 4)
+    0.3679
+    """
+    return float(pd * (1.0 - np.exp(-tr_ms / t1_ms)) * np.exp(-te_ms / t2_ms))
+
+
+def gradient_echo(
+    pd: float, t1_ms: float, t2star_ms: float, tr_ms: float, te_ms: float, flip_deg: float
+) -> float:
+    """Return the spoiled gradient-echo signal PD sin a (1 - E1) / (1 - E1 cos a) exp(-TE/T2*).
+
+    Examples
+    --------
+    >>> round(gradient_echo(1.0, 500.0, 1e9, 1e9, 1.0, 90.0), 4)
+    1.0
+    """
+    e1, angle = np.exp(-tr_ms / t1_ms), np.deg2rad(flip_deg)
+    return float(pd * np.sin(angle) * (1 - e1) / (1 - e1 * np.cos(angle)) * np.exp(-te_ms / t2star_ms))
+
+
+def signals(contrast: str, draws: Draws) -> dict[str, float]:
+    """Return the signal of each tissue for ``T2w``, ``T1w``, ``Dixon_W`` or ``Dixon_F`` (relative units).
+
+    Raises
+    ------
+    UnknownName
+        If the contrast is none of these.
+    """
+    sequences, facts = table("models/tissue", "sequences"), table("models/tissue", "relaxation")
+    if contrast not in ("T2w", "T1w", "Dixon_W", "Dixon_F"):
+        raise UnknownName(f"There is no contrast {contrast!r}.", action="choose T2w, T1w or Dixon.")
+    at_3t = draws["field_3t"] >= 0.5
+    tesla, factor = ("3t" if at_3t else "1_5t"), draws["relaxation"]
+    flow = facts["flow"]["T2w" if contrast == "T2w" else "T1w"]
+    out = {}
+    for name, t in facts["tissue"].items():
+        own = draws.stream(f"relaxation/{name}").normal(1.0, 0.03, 2)
+        t1, t2 = t[f"t1_{tesla}"] * factor * own[0], t[f"t2_{tesla}"] * factor * own[1]
+        share = sequences["t2star"][f"share_of_t2_{tesla}"]
+        share *= sequences["t2star"]["trabecular"] if "spongiosa" in name else 1.0
+        pd = t["proton_density"]
+        if contrast == "T2w":
+            value = spin_echo(pd, t1, t2, draws["t2w_tr_ms"], draws["t2w_te_ms"])
+        elif contrast == "T1w":
+            te = sequences["T1w"][f"te_{tesla}"]
+            value = gradient_echo(pd, t1, t2 * share, draws["t1w_tr_ms"], te, draws["t1w_flip_deg"])
+        else:
+            s = sequences["Dixon"]
+            value = gradient_echo(pd, t1, t2 * share, s["tr_ms"], s[f"te_{tesla}"], s["flip_deg"])
+            value *= t["fat"] if contrast == "Dixon_F" else 1.0 - t["fat"]
+        out[name] = value * (flow if name == "blood" else 1.0)
+    return out
+
+
+def scan_mr(anatomy: Anatomy, draws: Draws, contrasts: tuple[str, ...]) -> dict[str, Image]:
+    """Return the MR images asked for, by role (``T2w``, ``T1w``, ``Dixon_W`` …), on the anatomy's grid.
+
+    Raises
+    ------
+    UnknownName
+        If a contrast is not in ``CONTRASTS``.
+    """
+    unknown = set(contrasts) - set(CONTRASTS)
+    if unknown:
+        raise UnknownName(
+            f"There is no contrast {sorted(unknown)[0]!r}.", action=f"choose of {', '.join(CONTRASTS)}."
+        )
+    scanner = _Scanner(anatomy, draws)
+    out = {c: scanner.image(c, [scanner.clean(c)])[0] for c in contrasts if c != "Dixon"}
+    if "Dixon" in contrasts:
+        out |= _dixon(scanner, draws)
+    source = "digital patient, cohort " + draws.cohort
+    return {
+        name: Image(
+            anatomy.grid,
+            array,
+            modality="MR",
+            source=Source(patient_position="HFS", description=f"{source}, {name}"),
+        )
+        for name, array in out.items()
+    }
+
+
+def _dixon(scanner: _Scanner, draws: Draws) -> dict[str, Array]:
+    """In and out of phase from water and fat; water and fat back from them, swapped where drawn so."""
+    water, fat = scanner.clean("Dixon_W"), scanner.clean("Dixon_F")
+    inside, outside = scanner.image("Dixon", [water + fat, np.abs(water - fat)])
+    both, gap = 0.5 * (inside + outside), 0.5 * np.abs(inside - outside)
+    mostly_fat = scanner.warped(fat) > scanner.warped(water)
+    if draws["fat_water_swap"] >= 0.5:
+        mostly_fat = ~mostly_fat
+    water_image, fat_image = np.where(mostly_fat, gap, both), np.where(mostly_fat, both, gap)
+    return dict(
+        zip(
+            DIXON,
+            (np.round(a).astype(np.float32) for a in (water_image, fat_image, inside, outside)),
+            strict=True,
+        )
+    )
+
+
+class _Scanner:
+    """Distortion, motion, bias and noise of one patient's MR session; local to scan_mr."""
+
+    def __init__(self, anatomy: Anatomy, draws: Draws) -> None:
+        self.anatomy, self.draws = anatomy, draws
+        self.facts = table("models/tissue", "sequences")
+        self.axes = Axes.of(anatomy.grid)
+        dz, dy, dx = anatomy.grid.spacing_zyx_mm
+        self.grain = grain(draws.stream("mr_grain"), anatomy.grid.shape, (0.5, 1.3 / dy, 1.3 / dx))
+        self.places = self._places()
+        self.bias = np.exp(
+            draws["bias"] * smooth_noise(draws.stream("bias"), self.axes, self.facts["coil"]["knots_mm"])
+        )
+
+    def clean(self, contrast: str) -> Array:
+        """Painted signal before the scanner's faults."""
+        texture = {n: t["texture"] for n, t in table("models/tissue", "relaxation")["tissue"].items()}
+        values = signals(contrast, self.draws)
+        return self.anatomy.paint(values, {n: texture[n] * values[n] for n in values}, self.grain)
+
+    def warped(self, values: Array) -> Array:
+        """Values as the distorted scanner places them."""
+        return np.asarray(
+            ndimage.map_coordinates(values, self.places, order=1, mode="nearest", output=np.float32)
+        )
+
+    def image(self, name: str, clean: list[Array]) -> list[Array]:
+        """Return images in scanner units (rounded) with motion, distortion, bias and Rician noise."""
+        rng, out = self.draws.stream(f"mr/{name}"), []
+        for values in clean:
+            values = self.warped(self._moved(values)) * self.bias
+            level = self.draws["mr_noise"] * float(np.percentile(clean[0][::4, ::4, ::4], 99.0))
+            dz, dy, dx = self.anatomy.grid.spacing_zyx_mm
+            real, imaginary = (level * grain(rng, values.shape, (0.0, 0.6 / dy, 0.6 / dx)) for _ in range(2))
+            magnitude = np.sqrt((values + real) ** 2 + imaginary**2)
+            gain = self.draws["scanner_gain"] / float(np.percentile(clean[0][::4, ::4, ::4], 99.0))
+            out.append(np.round(magnitude * gain).astype(np.float32))
+        return out
+
+    def _moved(self, values: Array) -> Array:
+        """Blur along the phase direction (front-back) round gas that moved during the scan."""
+        shift, gas = self.draws["gas_motion_mm"], self.anatomy.masks["zGas"]
+        if shift < 0.2 or not gas.any():
+            return values
+        dz, dy, dx = self.anatomy.grid.spacing_zyx_mm
+        reach = self.facts["motion"]["reach_mm"]
+        near = np.clip(
+            ndimage.gaussian_filter(
+                gas.astype(np.float32), (reach / dz / 2.5, reach / dy / 2.5, reach / dx / 2.5)
+            )
+            * 4,
+            0,
+            1,
+        )
+        steps = shift / dy
+        moved = sum(ndimage.shift(values, (0, s * steps, 0), order=1, mode="nearest") for s in (-1.0, 1.0))
+        return np.asarray(values + near * (0.25 * moved - 0.5 * values), np.float32)
+
+    def _places(self) -> Array:
+        """Index coordinates from which each voxel's signal comes, shape (3, z, y, x)."""
+        facts, size, rng = (
+            self.facts["distortion"],
+            self.draws["distortion_mm"],
+            self.draws.stream("distortion"),
+        )
+        z, y, x = self.axes.open()
+        centre = [0.5 * float(a[0] + a[-1]) for a in (self.axes.z, self.axes.y, self.axes.x)]
+        rest = [z - centre[0], y - centre[1], x - centre[2]]
+        r = np.sqrt(sum(a * a for a in rest)) / facts["radius_mm"]
+        grid = list(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self.axes.shape), indexing="ij"))
+        for a in range(3):
+            radial = rest[a] / facts["radius_mm"] * r * r
+            random = 0.25 * np.clip(smooth_noise(rng, self.axes, facts["knots_mm"]), -2, 2)
+            shift = np.clip(size * (0.8 * radial + random), -size, size)
+            grid[a] += shift / np.float32(self.axes.spacing_mm[a])
+        return np.stack(grid)
