@@ -9,9 +9,7 @@ from rtplan.learning.settings import TrainSettings
 
 def _arrays(shape, spacing, seed):
     rng = np.random.default_rng(seed)
-    z, y, x = (
-        (np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape, spacing, strict=True)
-    )
+    z, y, x = ((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape, spacing, strict=True))
     r = np.hypot(y[:, None] / 50, x[None] / 60) + 0 * z[:, None, None]
     bone = np.hypot(y[:, None] - 5, np.abs(x[None]) - 28) + 0 * z[:, None, None] < 12
     ct = np.where(r < 1, 40.0, -1000.0)
