@@ -16,6 +16,9 @@ from rtplan.imaging.itk import from_itk
 
 Bool = NDArray[np.bool_]
 
+#: Air along the border of an MR that is narrower than this is a fault of the image, mm.
+MR_STRIP_MM = 8.0
+
 
 @dataclass(frozen=True)
 class BodySettings:
@@ -25,8 +28,9 @@ class BodySettings:
     ----------
     ct_threshold_hu : float
         Tissue lies above it.
-    mr_threshold : float
-        The same for an MR, as a fraction of the 98th percentile of the smoothed image.
+    mr_valley : tuple of float
+        The same for an MR lies where its histogram is lowest between these fractions of the 98th percentile
+        of the smoothed image: above air and noise, below dark muscle.
     thin_mm : float
         What is thinner than this in a slice is no body (table tops, tubes, sheets).
     close_mm : float
@@ -36,7 +40,7 @@ class BodySettings:
     """
 
     ct_threshold_hu: float = -300.0
-    mr_threshold: float = 0.12
+    mr_valley: tuple[float, float] = (0.02, 0.2)
     thin_mm: float = 8.0
     close_mm: float = 4.0
     smallest: float = 0.1
@@ -100,15 +104,22 @@ def skin_seen(image: Image, body: Mask) -> float:
     -------
     float
         0 (no skin at all) to 1 (skin all round in every slice), weighted by length.
+
+    Notes
+    -----
+    MR series often have a dark strip along the image's border (distortion correction, coil); in an MR a
+    strip of air narrower than 8 mm is no air.
     """
     image.demand_same_grid(body)
     _, dy, dx = body.grid.spacing_zyx_mm
     mask = body.array
+    if image.modality == "MR" and mask.any():
+        mask = ~_morph(sitk.BinaryMorphologicalOpening, ~mask, _pixels((dy, dx), MR_STRIP_MM / 2.0))
     skin = dx * np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     skin += dy * np.count_nonzero(mask[:, :, 1:] != mask[:, :, :-1])
     border = dx * (np.count_nonzero(mask[:, 0]) + np.count_nonzero(mask[:, -1]))
     border += dy * (np.count_nonzero(mask[:, :, 0]) + np.count_nonzero(mask[:, :, -1]))
-    return skin / (skin + border) if skin + border else 0.0
+    return float(skin / (skin + border)) if skin + border else 0.0
 
 
 def close_in_slices(tissue: Bool, spacing_yx_mm: tuple[float, ...], radius_mm: float) -> Bool:
@@ -135,7 +146,13 @@ def _mr_tissue(image: Image, settings: BodySettings) -> Bool:
     """Return the voxels of an MR that are brighter than air, after smoothing by 1.5 mm in the slices."""
     sigma = (0.0, *(1.5 / step for step in image.grid.spacing_zyx_mm[1:]))
     smooth = ndimage.gaussian_filter(image.array, sigma)
-    lit: Bool = smooth > max(settings.mr_threshold * float(np.percentile(smooth, 98)), 0.0)
+    bright = float(np.percentile(smooth, 98))
+    if not bright > 0.0:
+        return np.zeros(image.grid.shape, np.bool_)
+    low, high = settings.mr_valley
+    edges = np.arange(low, high + 1e-9, 0.005) * bright
+    counts = ndimage.gaussian_filter1d(np.histogram(smooth, edges)[0].astype(np.float64), 2.0)
+    lit: Bool = smooth > edges[int(np.argmin(counts))]
     return lit
 
 

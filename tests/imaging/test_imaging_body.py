@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 
 from rtplan.domain import Grid, Image, Mask
 from rtplan.errors import StructureError
@@ -83,6 +84,30 @@ def test_air_alone_is_no_body(wide: Grid) -> None:
         body_mask(Image(wide, np.full(wide.shape, -1000.0)))
     with pytest.raises(StructureError, match="No body"):
         body_mask(Image(wide, np.zeros(wide.shape), "MR"))
+
+
+def test_a_dark_strip_at_the_border_of_an_mr_is_no_skin() -> None:
+    grid = Grid.axial((4, 100, 100), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    signal = np.full(grid.shape, 300.0)
+    signal[:, :, :5] = 1.0
+    signal[:, 96:] = 1.0
+    image = Image(grid, signal, "MR")
+    body = body_mask(image)
+    assert not body.array[:, :, :3].any()
+    assert skin_seen(image, body) < 0.05
+    signal[:, :20] = 1.0  # real air
+    image = Image(grid, signal, "MR")
+    assert skin_seen(image, body_mask(image)) == pytest.approx(0.27, abs=0.03)
+
+
+def test_the_prostate_mr_has_no_skin_all_round(data: Path) -> None:
+    folder = data / "prostatex" / "ProstateX-0000" / "dicom_t2tra"
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    array = sitk.GetArrayFromImage(sitk.ReadImage(names))
+    image = Image(Grid.axial(array.shape, (3.0, 0.5, 0.5), (0.0, 0.0, 0.0)), array, "MR")
+    body = body_mask(image)
+    assert body.array.mean() > 0.95  # dark muscle is body
+    assert skin_seen(image, body) < 0.2  # only in front
 
 
 @pytest.mark.parametrize("case", ["STS_010", "STS_040", "STS_021"])
