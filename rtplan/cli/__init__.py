@@ -13,6 +13,8 @@ from rtplan.errors import RtplanError
 
 #: Sub-command to the module whose function ``command`` it is. Modules import heavy things only when called.
 COMMANDS: dict[str, str] = {
+    "check": "rtplan.cli.check",
+    "convert": "rtplan.cli.convert",
     "doctor": "rtplan.cli.doctor",
 }
 

@@ -1,0 +1,44 @@
+"""rtplan convert: DICOM to NIfTI or MHA and back; label map and RTSTRUCT; dose and RTDOSE."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from rtplan.errors import FormatError
+
+
+def command(
+    given: Path = typer.Argument(..., metavar="IN", help="DICOM folder or object, or a volume file."),
+    out: Path = typer.Option(..., "--out", help="Volume file, RT object (.dcm) or new folder."),
+    like: Path | None = typer.Option(
+        None, "--like", help="DICOM series that gives patient, frame and slices."
+    ),
+    names: Path | None = typer.Option(None, "--names", help='JSON {"labels": {"1": "Prostate"}}.'),
+    kind: str = typer.Option("auto", "--kind", help="What a volume file is: CT, MR, labels or dose."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Convert a series, a structure set, a label map or a dose.
+
+    Example: rtplan convert ../shared/data/sts/dicom/STS_040/CT/image --out ct.nii.gz
+    """
+    from rtplan.io.convert import Order, convert
+
+    if kind not in ("auto", "CT", "MR", "labels", "dose"):
+        raise FormatError(f"--kind {kind} is not known. Known: auto, CT, MR, labels, dose.")
+    done = convert(Order(given, out, like, names, kind))  # type: ignore[arg-type]
+    notices = [notice.as_dict() for notice in done.notices]
+    if as_json:
+        plain = {
+            "findings": [],
+            "notices": notices,
+            "outputs": [str(p) for p in done.paths],
+            "labels": done.labels,
+        }
+        typer.echo(json.dumps(plain, indent=2))
+        return
+    for notice in done.notices:
+        typer.echo(f"{notice.severity} {notice.code}: {notice.message}", err=True)
+    typer.echo(f"{len(done.paths)} files: {done.paths[0]}" + (" …" if len(done.paths) > 1 else ""))
