@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rtplan.domain import Grid
 from rtplan.phantom.bladder import Loops, bladder, bowel_loops
 from rtplan.phantom.draws import Draws, table
-from rtplan.phantom.field import FAR_MM, Array, Axes, Box, ellipsoid, fraction, smooth_noise, upsample
+from rtplan.phantom.field import FAR_MM, Array, Axes, Box, ellipsoid, fraction, smooth_noise, tube, upsample
 from rtplan.phantom.prostate import Gland, bulb, draw_gland, vesicles, zones
 from rtplan.phantom.rectum import Course, LargeBowel, draw_course, large_bowel
 from rtplan.phantom.skeleton import Skeleton, draw_skeleton
@@ -121,21 +121,15 @@ class _Painter:
         self, tissue: str, distance: Array, box: Box | None = None, strength: float | Array = 1.0
     ) -> None:
         """Paint a tissue where a signed distance is negative; trims the box to what is painted."""
-        box = box or (
-            slice(0, self.axes.shape[0]),
-            slice(0, self.axes.shape[1]),
-            slice(0, self.axes.shape[2]),
-        )
-        part = (
-            fraction(distance, self.edge) * np.float32(strength)
-            if np.isscalar(strength)
-            else fraction(distance, self.edge) * strength
-        )
-        trimmed = _trim(part)
-        if trimmed is None:
+        part = fraction(distance, self.edge)
+        if not (np.isscalar(strength) and strength == 1.0):
+            part = part * np.asarray(strength, np.float32)
+        if box is None:
+            self.layers.append(Layer(tissue, (slice(None), slice(None), slice(None)), part))
             return
-        whole = tuple(slice(b.start + t.start, b.start + t.stop) for b, t in zip(box, trimmed, strict=True))
-        self.layers.append(Layer(tissue, whole, np.ascontiguousarray(part[trimmed], np.float32)))  # type: ignore[arg-type]
+        trimmed = _trim(part)
+        if trimmed is not None:
+            self.layers.append(Layer(tissue, within(box, trimmed), np.ascontiguousarray(part[trimmed])))
 
     def mask(self, name: str, inside: NDArray[np.bool_], box: Box | None = None) -> None:
         """Store a structure's mask."""
@@ -153,14 +147,11 @@ class _Painter:
         self.add("skin", skin)
         self.add("fat", skin + facts["skin"])
         rng = self.draws.stream("septa")
-        septa = np.abs(smooth_noise(rng, axes, 13.0)) * 3.2
-        self.add("fascia", np.maximum(septa, skin + 4.0) + 0.25, strength=0.22)
+        self._threads(rng)
         first, second = nearest_two(self.soft, "muscle", axes)
         self.muscle = np.maximum(np.maximum(first, facts["fascia_gap"] - 0.5 * (second - first)), skin + 4.5)
         self.add("muscle", self.muscle)
-        streaks = smooth_noise(rng, axes, 9.0) + 0.7 * smooth_noise(rng, axes, 5.0)
-        share = np.clip(1.1 * (streaks - 0.55), 0.0, 1.0) * np.float32(3.0 * self.draws["muscle_fat"])
-        self.add("fat", self.muscle, strength=np.clip(share, 0, 0.8))
+        self._streaks(rng)
         for kind, tissue in (
             ("corpus", "corpus"),
             ("cord", "fascia"),
@@ -168,6 +159,21 @@ class _Painter:
             ("vessel", "blood"),
         ):
             self.add(tissue, np.maximum(nearest_two(self.soft, kind, axes)[0], skin + 2.5))
+
+    def _threads(self, rng: np.random.Generator) -> None:
+        """Septa and small vessels in the fat: where one or two smooth fields vanish."""
+        one, two = smooth_noise(rng, self.axes, 12.0), smooth_noise(rng, self.axes, 9.0)
+        sheet = np.clip(1.0 - np.abs(one) / 0.16, 0.0, 1.0)
+        line = np.clip(1.6 * (1.0 - np.sqrt(one * one + two * two) / 0.34), 0.0, 1.0)
+        share = np.maximum(0.22 * sheet, 0.65 * line)
+        self.add("fascia", self.skin + 4.0, strength=share)
+
+    def _streaks(self, rng: np.random.Generator) -> None:
+        """Fat between the fibres of the muscles: patches of fine streaks."""
+        patch = np.clip(0.5 + 0.7 * smooth_noise(rng, self.axes, 26.0), 0.0, 1.6)
+        fine = np.clip(smooth_noise(rng, self.axes, 4.5) - 0.35, 0.0, 2.0)
+        share = np.float32(3.2 * self.draws["muscle_fat"]) * patch * fine
+        self.add("fat", self.muscle, strength=np.clip(share, 0.0, 0.85))
 
     def bones(self) -> None:
         """Cortex, marrow and cartilage of every bone."""
@@ -177,6 +183,7 @@ class _Painter:
             centre = self.skeleton.head(side)
             box = self.axes.box(centre[:3] - 30, centre[:3] + 30)
             self.add("cartilage", self._ball(centre, box, 2.6), box)
+        self._symphysis()
         for bone in self.skeleton.bones(self.axes):
             distance = np.maximum(bone.distance, self.skin[bone.box] + 3.0)
             self.bone[bone.box] = np.minimum(self.bone[bone.box], distance)
@@ -186,6 +193,8 @@ class _Painter:
                 continue
             thick = hip * (1.0 if bone.name.startswith("hip") else 0.75)
             self.add("spongiosa", distance + thick, bone.box)
+            fatty = 0.35 + 0.3 * smooth_noise(self.draws.stream(bone.name), self.axes.cut(bone.box), 14.0)
+            self.add("femoral_spongiosa", distance + thick, bone.box, strength=0.6 * np.clip(fatty, 0, 1))
             if bone.name == "sacrum":
                 self.mask("Sacrum", distance < 0, bone.box)
             elif bone.name.startswith("hip"):
@@ -197,6 +206,15 @@ class _Painter:
         if min(self.axes.cut(box).shape) > 1:
             gap = np.maximum(ellipsoid(self.axes.cut(box), disc, radii, 3.0), 1.0 - self.bone[box])
             self.add("cartilage", gap, box)
+
+    def _symphysis(self) -> None:
+        """The disc between the pubic bones (painted before them)."""
+        marks = self.skeleton.landmarks
+        ends = [0.5 * (marks["symphysis_front"] + marks[f"symphysis_back_{k}"]) for k in ("upper", "lower")]
+        line = np.array([[*ends[0], 9.0], [*ends[1], 7.0]])
+        box = self.axes.box(line[:, :3].min(0) - 14, line[:, :3].max(0) + 14)
+        x = self.axes.cut(box).open()[2] - 0.5 * (ends[0][0] + ends[1][0])
+        self.add("cartilage", np.maximum(tube(self.axes.cut(box).points(), line), np.abs(x) - 5.0), box)
 
     def _ball(self, sphere: Float, box: Box, grow_mm: float) -> Array:
         z, y, x = self.axes.cut(box).open()
@@ -295,23 +313,23 @@ class _Painter:
 
     def _gland(self, gland: Gland, prostate: Array, box: Box, axes: Axes) -> None:
         inner = axes.box(gland.centre - 50.0, gland.centre + 50.0)
-        place = tuple(slice(b.start + t.start, b.start + t.stop) for b, t in zip(box, inner, strict=True))
+        place = within(box, inner)
         outline = prostate[inner]
         parts = zones(gland, outline, axes.cut(inner), self.draws)
-        self.add("stroma", outline, place)  # type: ignore[arg-type]
-        self.add("peripheral_zone", outline + self.layout["prostate"]["capsule"], place)  # type: ignore[arg-type]
-        self.add("stroma", parts["transition_zone"], place, strength=0.6)  # type: ignore[arg-type]
-        self.add("transition_zone", parts["transition_zone"] + 1.0, place)  # type: ignore[arg-type]
-        self.add("stroma", parts["stroma"], place)  # type: ignore[arg-type]
-        self.add("lesion", parts["lesion"], place)  # type: ignore[arg-type]
-        self.add("corpus", parts["urethra"], place, strength=0.6)  # type: ignore[arg-type]
-        self.mask("Prostate", outline < 0, place)  # type: ignore[arg-type]
+        self.add("stroma", outline, place)
+        self.add("peripheral_zone", outline + self.layout["prostate"]["capsule"], place)
+        self.add("stroma", parts["transition_zone"], place, strength=0.6)
+        self.add("transition_zone", parts["transition_zone"] + 1.0, place)
+        self.add("stroma", parts["stroma"], place)
+        self.add("lesion", parts["lesion"], place)
+        self.add("corpus", parts["urethra"], place, strength=0.6)
+        self.mask("Prostate", outline < 0, place)
         self.mask(
             "Prostate_PZ", (outline < 0) & (parts["transition_zone"] >= 0) & (parts["stroma"] >= 0), place
-        )  # type: ignore[arg-type]
-        self.mask("Prostate_TZ", parts["transition_zone"] < 0, place)  # type: ignore[arg-type]
-        self.mask("GTVp", parts["lesion"] < 0, place)  # type: ignore[arg-type]
-        self.mask("Urethra", (parts["urethra"] < 0) & (outline < 0), place)  # type: ignore[arg-type]
+        )
+        self.mask("Prostate_TZ", parts["transition_zone"] < 0, place)
+        self.mask("GTVp", parts["lesion"] < 0, place)
+        self.mask("Urethra", (parts["urethra"] < 0) & (outline < 0), place)
 
     def _bulb(self, gland: Gland, box: Box, axes: Axes, keep_off: Array) -> None:
         distance, _ = bulb(gland, self.skeleton, axes, self.draws)
@@ -330,6 +348,12 @@ class _Painter:
             scale[[0, 2]] *= float(np.clip((self.draws["spacer_cc"] / max(volume, 0.1)) ** 0.5, 0.7, 1.4))
         self.add("gel", distance, box)
         self.mask("Spacer", distance < 0, box)
+
+
+def within(outer: Box, inner: Box) -> Box:
+    """Return a box given inside another one in the coordinates of the whole grid."""
+    z, y, x = (slice(o.start + i.start, o.start + i.stop) for o, i in zip(outer, inner, strict=True))
+    return z, y, x
 
 
 def _trim(part: Array) -> Box | None:

@@ -89,11 +89,16 @@ def even_axes(low_xyz: NDArray[np.float64], high_xyz: NDArray[np.float64], step_
     return Axes(z, y, x)
 
 
+def _steps(old: Array, new: Array) -> tuple[NDArray[np.intp], Array]:
+    """Index of the knot to the left, and the share of the one to the right, for each new place."""
+    place = np.clip((new - old[0]) / (old[1] - old[0]), 0.0, len(old) - 1.0)
+    left = np.minimum(place.astype(np.intp), len(old) - 2)
+    return left, (place - left).astype(np.float32)
+
+
 def _linear(old: Array, new: Array) -> Array:
     """Return the matrix, shape (new, old), of linear interpolation between two rising axes."""
-    place = np.clip((new - old[0]) / (old[1] - old[0]), 0.0, len(old) - 1.0)
-    left = np.minimum(place.astype(int), len(old) - 2)
-    right = (place - left).astype(np.float32)
+    left, right = _steps(old, new)
     matrix = np.zeros((len(new), len(old)), np.float32)
     row = np.arange(len(new))
     matrix[row, left] = 1.0 - right
@@ -103,9 +108,15 @@ def _linear(old: Array, new: Array) -> Array:
 
 def upsample(values: Array, old: Axes, new: Axes) -> Array:
     """Bring a field from coarse axes to finer ones by separable linear interpolation (edges held)."""
-    out = np.einsum("zc,cyx->zyx", _linear(old.z, new.z), values, optimize=True)
-    out = np.matmul(_linear(old.y, new.y), out)
-    return np.matmul(out, _linear(old.x, new.x).T).astype(np.float32)
+    nz, ny, nx = new.shape
+    rows = values.astype(np.float32, copy=False).reshape(-1, values.shape[2]) @ _linear(old.x, new.x).T
+    planes = np.matmul(_linear(old.y, new.y), rows.reshape(values.shape[0], values.shape[1], nx))
+    left, right = _steps(old.z, new.z)
+    out = np.empty((nz, ny, nx), np.float32)
+    for k in range(nz):
+        np.multiply(planes[left[k] + 1] - planes[left[k]], right[k], out=out[k])
+        out[k] += planes[left[k]]
+    return out
 
 
 def smooth_noise(rng: np.random.Generator, axes: Axes, scale_mm: float) -> Array:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -49,30 +52,46 @@ def signals(contrast: str, draws: Draws) -> dict[str, float]:
     UnknownName
         If the contrast is none of these.
     """
-    sequences, facts = table("models/tissue", "sequences"), table("models/tissue", "relaxation")
+    facts = table("models/tissue", "relaxation")
     if contrast not in ("T2w", "T1w", "Dixon_W", "Dixon_F"):
         raise UnknownName(f"There is no contrast {contrast!r}.", action="choose T2w, T1w or Dixon.")
     at_3t = draws["field_3t"] >= 0.5
     tesla, factor = ("3t" if at_3t else "1_5t"), draws["relaxation"]
     flow = facts["flow"]["T2w" if contrast == "T2w" else "T1w"]
+    relax = {n: _relaxation(n, t, draws, tesla, factor) for n, t in facts["tissue"].items()}
     out = {}
     for name, t in facts["tissue"].items():
-        own = draws.stream(f"relaxation/{name}").normal(1.0, 0.03, 2)
-        t1, t2 = t[f"t1_{tesla}"] * factor * own[0], t[f"t2_{tesla}"] * factor * own[1]
-        share = sequences["t2star"][f"share_of_t2_{tesla}"]
-        share *= sequences["t2star"]["trabecular"] if "spongiosa" in name else 1.0
-        pd = t["proton_density"]
-        if contrast == "T2w":
-            value = spin_echo(pd, t1, t2, draws["t2w_tr_ms"], draws["t2w_te_ms"])
-        elif contrast == "T1w":
-            te = sequences["T1w"][f"te_{tesla}"]
-            value = gradient_echo(pd, t1, t2 * share, draws["t1w_tr_ms"], te, draws["t1w_flip_deg"])
-        else:
-            s = sequences["Dixon"]
-            value = gradient_echo(pd, t1, t2 * share, s["tr_ms"], s[f"te_{tesla}"], s["flip_deg"])
-            value *= t["fat"] if contrast == "Dixon_F" else 1.0 - t["fat"]
-        out[name] = value * (flow if name == "blood" else 1.0)
+        water, fat = (
+            _signal(contrast, t["proton_density"], *relax[n], draws, tesla, name) for n in (name, "fat")
+        )
+        share = float(t["fat"])
+        mixed = {"Dixon_W": (1 - share) * water, "Dixon_F": share * fat}
+        out[name] = mixed.get(contrast, (1 - share) * water + share * fat) * (
+            flow if name == "blood" else 1.0
+        )
     return out
+
+
+def _relaxation(
+    name: str, facts: Mapping[str, Any], draws: Draws, tesla: str, factor: float
+) -> tuple[float, float]:
+    """T1 and T2 of a tissue in this patient, ms: as published, times the draws."""
+    own = draws.stream(f"relaxation/{name}").normal(1.0, 0.03, 2)
+    return facts[f"t1_{tesla}"] * factor * own[0], facts[f"t2_{tesla}"] * factor * own[1]
+
+
+def _signal(contrast: str, pd: float, t1: float, t2: float, draws: Draws, tesla: str, name: str) -> float:
+    sequences = table("models/tissue", "sequences")
+    if contrast == "T2w":
+        return spin_echo(pd, t1, t2, draws["t2w_tr_ms"], draws["t2w_te_ms"])
+    t2star = t2 * sequences["t2star"][f"share_of_t2_{tesla}"]
+    t2star *= sequences["t2star"]["trabecular"] if "spongiosa" in name else 1.0
+    if contrast == "T1w":
+        return gradient_echo(
+            pd, t1, t2star, draws["t1w_tr_ms"], sequences["T1w"][f"te_{tesla}"], draws["t1w_flip_deg"]
+        )
+    s = sequences["Dixon"]
+    return gradient_echo(pd, t1, t2star, s["tr_ms"], s[f"te_{tesla}"], s["flip_deg"])
 
 
 def scan_mr(anatomy: Anatomy, draws: Draws, contrasts: tuple[str, ...]) -> dict[str, Image]:
@@ -167,18 +186,16 @@ class _Scanner:
         if shift < 0.2 or not gas.any():
             return values
         dz, dy, dx = self.anatomy.grid.spacing_zyx_mm
-        reach = self.facts["motion"]["reach_mm"]
-        near = np.clip(
-            ndimage.gaussian_filter(
-                gas.astype(np.float32), (reach / dz / 2.5, reach / dy / 2.5, reach / dx / 2.5)
-            )
-            * 4,
-            0,
-            1,
-        )
-        steps = shift / dy
-        moved = sum(ndimage.shift(values, (0, s * steps, 0), order=1, mode="nearest") for s in (-1.0, 1.0))
-        return np.asarray(values + near * (0.25 * moved - 0.5 * values), np.float32)
+        sigma = [self.facts["motion"]["reach_mm"] / 2.5 / d for d in (dz, dy, dx)]
+        found = np.argwhere(gas)
+        room = np.ceil(4 * np.array(sigma)).astype(int)
+        low, high = np.maximum(found.min(0) - room, 0), found.max(0) + room + 1
+        box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        near = np.clip(4.0 * ndimage.gaussian_filter(gas[box].astype(np.float32), sigma, truncate=3.0), 0, 1)
+        part, out = values[box], values.copy()
+        moved = sum(ndimage.shift(part, (0, s * shift / dy, 0), order=1, mode="nearest") for s in (-1.0, 1.0))
+        out[box] = part + near * (0.25 * moved - 0.5 * part)
+        return out
 
     def _places(self) -> Array:
         """Index coordinates from which each voxel's signal comes, shape (3, z, y, x)."""

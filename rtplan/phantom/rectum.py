@@ -78,7 +78,10 @@ def draw_course(skeleton: Skeleton, gland: Gland, draws: Draws, spacer_mm: float
         z = knots[-1][2] * (1 - share) + (z3 - 2.0) * share if share == 0.4 else z3 - 12.0
         r = base_r * rng.uniform(0.95, 1.15)
         front = np.interp(z, coccyx[::-1, 2], coccyx[::-1, 1] - coccyx[::-1, 3])
-        knots.append([side * bend, max(front - facts["sacral_gap"] - r, knots[-1][1] + 1.0), z, r])
+        y = max(front - facts["sacral_gap"] - r, knots[-1][1] + 1.0)
+        if share == 0.4:  # half way between the prostate and the sacral hollow
+            y = 0.5 * (y + knots[-1][1])
+        knots.append([side * bend, y, z, r])
     r = base_r * 0.85
     knots.append(
         [

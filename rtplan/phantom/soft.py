@@ -28,6 +28,8 @@ Float = NDArray[np.float64]
 COARSE_MM = 4.0
 #: Step of the grid on which the warp to the mean pelvis is worked out, mm.
 WARP_MM = 12.0
+#: Gaps of the lean body up to twice this width are closed before it is wrapped, mm.
+CLOSING_MM = 22.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +59,17 @@ class SoftTissue:
 
 def grow_soft_tissue(skeleton: Skeleton, draws: Draws, z_low_mm: float, z_high_mm: float) -> SoftTissue:
     """Lay muscles and other courses round a skeleton and wrap them in fat and skin."""
-    low = np.array([-270.0, -230.0, z_low_mm - 5 * COARSE_MM])
-    high = np.array([270.0, 190.0, z_high_mm + 5 * COARSE_MM])
+    low = np.array([-256.0, -208.0, z_low_mm - 5 * COARSE_MM])
+    high = np.array([256.0, 168.0, z_high_mm + 5 * COARSE_MM])
     axes = even_axes(low, high, COARSE_MM)
     template = _template(skeleton, draws, axes, low, high)
     parts = _courses(template, draws)
     bone = skeleton.union(axes)
     muscle = np.minimum.reduce([d for name, d in parts.items() if name.startswith("muscle/")])
     fillers = np.minimum.reduce([d for name, d in parts.items() if name.startswith("filler/")])
-    lean, cavity = _lean(np.minimum(np.minimum(muscle, bone), fillers), muscle, bone, template, axes)
+    lean = _lean(np.minimum(np.minimum(muscle, bone), fillers), axes)
+    parts["muscle/wall"] = _wall(lean, template)
+    cavity = _cavity(lean, np.minimum(muscle, parts["muscle/wall"]), bone, template, axes)
     skin = _skin(lean, parts, template, draws, axes)
     return SoftTissue(axes, parts, cavity, skin, template)
 
@@ -91,51 +95,82 @@ def _courses(template: Array, draws: Draws) -> dict[str, Array]:
     """Signed distances of all courses of the template file, both sides."""
     folded = template.copy()
     folded[..., 0] = np.abs(folded[..., 0])
+    extent = _Extent(folded)
     rng, bulk = draws.stream("muscles"), draws["muscle_bulk_mm"]
     atlas, out = table("models/anatomy", "template"), {}
     fill = float(table("models/anatomy", "layout")["body"]["muscle_fill"])
     for kind in ("muscle", "filler", "corpus", "cord", "vessel", "nerve"):
         for name, lines in atlas[kind].items():
-            thin = name in atlas["thin"]
-            extra = rng.normal(0.0, 0.6) + bulk if kind == "muscle" and not thin else rng.normal(0.0, 0.25)
+            swells = kind == "muscle" and name not in atlas["thin"]
+            extra = rng.normal(0.0, 0.6) + bulk if swells else rng.normal(0.0, 0.25)
             field = np.full(template.shape[:-1], FAR_MM, np.float32)
             for line in lines:
                 chain = np.array(line, float)
                 chain[:, 3] += extra * np.minimum(chain[:, 3] / 10.0, 1.4)
-                box = _near(folded, chain)
-                field[box] = smooth_min(field[box], tube(folded[box], chain), 1.0 if thin else 7.0)
-            if kind == "muscle" and not thin:
-                field = np.maximum(field - fill, 1.0 - folded[..., 0])
-            out[f"{kind}/{name}"] = field
+                for box in extent.boxes(chain):
+                    field[box] = smooth_min(field[box], tube(folded[box], chain), 7.0 if swells else 1.0)
+            out[f"{kind}/{name}"] = np.maximum(field - fill, 1.0 - folded[..., 0]) if swells else field
     return out
 
 
-def _near(points: Array, chain: Float) -> tuple[slice, slice, slice]:
-    """Smallest box of the grid that holds all points near a chain."""
-    reach = chain[:, 3].max() + 26.0
-    low, high = chain[:, :3].min(0) - reach, chain[:, :3].max(0) + reach
-    close = ((points > low) & (points < high)).all(-1)
-    if not close.any():
-        return slice(0, 0), slice(0, 0), slice(0, 0)
-    cuts = []
-    for axis in range(3):
-        hits = np.flatnonzero(close.any(axis=tuple(a for a in range(3) if a != axis)))
-        cuts.append(slice(int(hits[0]), int(hits[-1]) + 1))
-    return cuts[0], cuts[1], cuts[2]
+class _Extent:
+    """Which slabs of the coarse grid can hold points of a box of the template."""
+
+    def __init__(self, points: Array) -> None:
+        self.low, self.high = [], []
+        for axis, component in zip(range(3), (2, 1, 0), strict=True):  # z, y, x of the array
+            others = tuple(a for a in range(3) if a != axis)
+            self.low.append(points[..., component].min(others))
+            self.high.append(points[..., component].max(others))
+
+    def boxes(self, chain: Float) -> list[tuple[slice, slice, slice]]:
+        """Return the boxes, right and left of the midline, that hold all points near a chain."""
+        reach = chain[:, 3].max() + 22.0
+        near = []
+        for axis, component in zip(range(3), (2, 1, 0), strict=True):
+            low, high = chain[:, component].min() - reach, chain[:, component].max() + reach
+            near.append(np.flatnonzero((self.high[axis] > low) & (self.low[axis] < high)))
+        middle = len(self.low[2]) // 2
+        halves = (near[2][near[2] < middle], near[2][near[2] >= middle])
+        return [
+            (_span(near[0]), _span(near[1]), _span(half))
+            for half in halves
+            if min(len(near[0]), len(near[1]), len(half))
+        ]
 
 
-def _lean(solid: Array, muscle: Array, bone: Array, template: Array, axes: Axes) -> tuple[Array, Array]:
-    """Close the lean body to one smooth solid, and find the cavity inside it."""
+def _span(hits: NDArray[np.intp]) -> slice:
+    return slice(int(hits[0]), int(hits[-1]) + 1)
+
+
+def _lean(solid: Array, axes: Axes) -> Array:
+    """Close the lean body to one smooth solid; return its signed distance, mm."""
     step = axes.spacing_mm
-    grown = ndimage.distance_transform_edt(solid > 0, sampling=step) < 22.0
+    grown = ndimage.distance_transform_edt(solid > 0, sampling=step) < CLOSING_MM
     filled = np.stack([ndimage.binary_fill_holes(s) for s in grown])
-    closed = ndimage.distance_transform_edt(filled, sampling=step) > 22.0
-    body = ndimage.gaussian_filter(signed_distance(closed, step), 12.0 / COARSE_MM)
+    closed = ndimage.distance_transform_edt(filled, sampling=step) > CLOSING_MM
+    return np.asarray(ndimage.gaussian_filter(signed_distance(closed, step), 10.0 / COARSE_MM), np.float32)
+
+
+def _wall(lean: Array, template: Array) -> Array:
+    """Muscles of the belly's wall: a shell under the front of the lean body, mm."""
+    facts = table("models/anatomy", "template")["wall"]
+    x, y, z = np.abs(template[..., 0]), template[..., 1], template[..., 2]
+    half = np.where(x < facts["rectus_edge"], facts["rectus_half"], facts["oblique_half"])
+    shell = np.abs(lean + facts["depth"]) - half
+    low, start, slope = facts["groin"]
+    place = np.maximum(y - facts["lateral_y"], low + slope * np.maximum(x - start, 0.0) - z)
+    seams = np.maximum(facts["seam"] - x, 0.6 * facts["seam"] - np.abs(x - facts["rectus_edge"]))
+    return np.asarray(np.maximum(np.maximum(shell, place), seams), np.float32)
+
+
+def _cavity(lean: Array, muscle: Array, bone: Array, template: Array, axes: Axes) -> Array:
+    """Return the signed distance of the room inside the belly and pelvis, mm."""
     x, y, z = template[..., 0], template[..., 1], template[..., 2]
-    inlet = np.sqrt((x / 105.0) ** 2 + ((y + 30.0) / 90.0) ** 2 + ((z - 65.0) / 112.0) ** 2)
-    free = (muscle > 3.0) & (bone > 4.0) & (body < -14.0) & (inlet < 1.0)
+    inlet = np.sqrt((x / 112.0) ** 2 + ((y + 30.0) / 105.0) ** 2 + ((z - 65.0) / 112.0) ** 2)
+    free = (muscle > 2.0) & (bone > 4.0) & (lean < -11.0) & (inlet < 1.0)
     free = ndimage.binary_opening(free, iterations=2)
-    return body, ndimage.gaussian_filter(signed_distance(free, step), 0.8)
+    return np.asarray(ndimage.gaussian_filter(signed_distance(free, axes.spacing_mm), 0.8), np.float32)
 
 
 def _skin(lean: Array, parts: dict[str, Array], template: Array, draws: Draws, axes: Axes) -> Array:
