@@ -23,7 +23,7 @@ Bool = NDArray[np.bool_]
 WEIGHTS = MappingProxyType(
     {
         "under": 100.0,
-        "boost": 15.0,
+        "boost": 40.0,
         "over": 60.0,
         "near": 30.0,
         "far": 15.0,

@@ -22,6 +22,9 @@ from rtplan.planning.engine import Engine
 from rtplan.planning.limits import guard, limits_of
 from rtplan.planning.optimise import OptimiseSettings, Outcome, Task, optimise
 
+#: A target is called cold when a smaller part of it gets 95 % of its dose.
+COLD = 0.95
+
 
 @dataclass(frozen=True)
 class OptimisePlan:
@@ -72,7 +75,7 @@ class OptimisePlan:
         task = Task(targets, organs, self.protocol.fractions, centre_of(on_image[leading]))
         outcome = optimise(task, image, body, engine, self.settings)
         crossed = through_crop(outcome.plan.beams, body, targets[leading].mask, engine.model.sad_mm)
-        notices = (*_missing(absent), *_broken(outcome), *_crop(crossed))
+        notices = (*_missing(absent), *_broken(outcome), *_cold(outcome, wanted), *_crop(crossed))
         return replace(patient, plan=self._named(outcome.plan, arm)).with_notices(*notices)
 
     def _named(self, plan: Plan, arm: str) -> Plan:
@@ -156,6 +159,21 @@ def _broken(outcome: Outcome) -> tuple[Notice, ...]:
             structure=b.organ.split(" ")[0],
         )
         for b in outcome.broken
+    )
+
+
+def _cold(outcome: Outcome, wanted: list[TargetDose]) -> tuple[Notice, ...]:
+    plain = [entry.target for entry in wanted if entry.to != "up_to"]
+    return tuple(
+        Notice(
+            "TARGET_COLD",
+            "warn",
+            f"{name}: {100.0 * outcome.coverage[name]:.1f} % of it get 95 % of the prescribed dose.",
+            "look at the limits of the organs that lie in it, or lower the prescription.",
+            structure=name,
+        )
+        for name in plain
+        if outcome.coverage[name] < COLD
     )
 
 
