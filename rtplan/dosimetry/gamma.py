@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid, Mask
-from rtplan.dosimetry.gamma_search import Field, Points, search
+from rtplan.dosimetry.gamma_search import Field, Points, make_field, search
 from rtplan.errors import DoseError, GeometryMismatch
 
 #: Reference points per piece of work: small enough for the processor's cache, large enough for numpy.
-CHUNK = 6000
+CHUNK = 15_000
 CHUNK_ON_DEVICE = 1_000_000
 BIN = 0.05
 #: Indices this near to a whole number are taken for it: two equal grids stay equal after rounding.
@@ -169,16 +168,16 @@ def gamma(
     chosen = (reference.array > 0) & (reference.array >= normalisation * settings.cutoff_percent / 100)
     if mask is not None:
         chosen &= mask.array
-    place = np.argwhere(chosen)
+    place = np.stack(np.unravel_index(np.flatnonzero(chosen), chosen.shape))
     index, inside = _place_in(evaluated.grid, reference.grid, place)
     if not inside.any():
         raise DoseError(
-            f"No point is left for gamma: {len(place)} voxels meet cut-off and mask, none of them lies in "
+            f"No point is left for gamma: {place.shape[1]} voxels meet cut-off and mask, none lies in "
             "the evaluated grid.",
             action="lower the cut-off, widen the mask, or check that both doses lie on each other.",
         )
-    place, index = place[inside], index[:, inside]
-    dose = reference.array[tuple(place.T)].astype(np.float64)
+    place, index = place[:, inside], index[:, inside]
+    dose = reference.array[tuple(place)].astype(np.float64)
     criterion = (dose if settings.local else np.full_like(dose, normalisation)) * settings.dose_percent / 100
     values = _run(evaluated, Points(index, dose, 1 / criterion), settings, device)
     return _result(reference, settings, normalisation, (place, values, int((~inside).sum())))
@@ -214,20 +213,18 @@ def _place_in(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the index of reference voxels in the evaluated grid, shape (3, n), and which lie inside."""
     to_index = np.linalg.inv(grid.affine) @ reference.affine
-    index = np.ascontiguousarray((place @ to_index[:3, :3].T + to_index[:3, 3]).T)
+    index = to_index[:3, :3] @ place.astype(np.float64) + to_index[:3, 3:]
     whole = np.round(index)
-    index = np.where(np.abs(index - whole) < SNAP * np.maximum(1, np.abs(whole)), whole, index)
+    index = np.where(np.abs(index - whole) < SNAP, whole, index)
     last = np.array(grid.shape)[:, None] - 1.0
     inside: NDArray[np.bool_] = np.all((index >= 0) & (index <= last), axis=0)
     return index, inside
 
 
 def _run(evaluated: Dose, points: Points, settings: GammaSettings, device: str) -> NDArray[np.float64]:
-    k, j, i = (s / settings.distance_mm for s in evaluated.grid.spacing_zyx_mm)
-    flat = evaluated.array.astype(np.float64).ravel()
+    field, points = _near(evaluated, points, settings)
     if device != "cpu":
-        return _on_device(Field(flat, evaluated.grid.shape, (k, j, i)), points, settings.max_gamma, device)
-    field = Field(flat, evaluated.grid.shape, (k, j, i))
+        return _on_device(field, points, settings.max_gamma, device)
 
     def piece(start: int) -> NDArray[np.float64]:
         found: NDArray[np.float64] = search(np, field, _slice(points, start, CHUNK), settings.max_gamma)
@@ -237,12 +234,28 @@ def _run(evaluated: Dose, points: Points, settings: GammaSettings, device: str) 
         return np.concatenate(list(pool.map(piece, range(0, points.dose.size, CHUNK))))
 
 
+def _near(evaluated: Dose, points: Points, settings: GammaSettings) -> tuple[Field, Points]:
+    """Crop the evaluated dose to what the search can reach, and lay out its tables."""
+    array, size = evaluated.array, np.array(evaluated.grid.spacing_zyx_mm) / settings.distance_mm
+    reach = np.ceil(settings.max_gamma / size).astype(int) + 1
+    start = np.maximum(np.floor(points.index.min(axis=1)).astype(int) - reach, 0)
+    stop = np.ceil(points.index.max(axis=1)).astype(int) + reach + 1
+    array = array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))].astype(np.float64)
+    for axis in range(3):
+        if array.shape[axis] == 1:
+            array, size[axis] = np.repeat(array, 2, axis), 0.0
+    shifted = Points(points.index - start[:, None], points.dose, points.scale)
+    return make_field(array, (float(size[0]), float(size[1]), float(size[2]))), shifted
+
+
 def _on_device(field: Field, points: Points, max_gamma: float, device: str) -> NDArray[np.float64]:
     """Search with torch on a GPU; the only place in dosimetry that imports torch."""
     import torch
 
-    send: Callable[[Any], Any] = lambda array: torch.as_tensor(array, dtype=torch.float64, device=device)  # noqa: E731
-    there = Field(send(field.values), field.shape, field.size)
+    def send(array: Any) -> Any:
+        return torch.as_tensor(array, dtype=torch.float64, device=device)
+
+    there = Field(send(field.dose), field.size, send(field.low), send(field.high), send(field.slopes))
     found = []
     for start in range(0, points.dose.size, CHUNK_ON_DEVICE):
         part = _slice(points, start, CHUNK_ON_DEVICE)
@@ -268,10 +281,9 @@ def _result(
 ) -> GammaResult:
     place, values, outside = found
     gammas = np.full(reference.grid.shape, np.nan, dtype=np.float32)
-    gammas[tuple(place.T)] = values
+    gammas[tuple(place)] = values
     gammas.flags.writeable = False
-    edges = np.append(np.arange(0.0, settings.max_gamma - BIN / 2, BIN), settings.max_gamma)
-    counts, _ = np.histogram(values, edges)
+    counts, edges = np.histogram(values, max(round(settings.max_gamma / BIN), 1), (0.0, settings.max_gamma))
     return GammaResult(
         map=gammas,
         grid=reference.grid,

@@ -16,7 +16,10 @@ Array = Any
 #: Relative margin on gamma squared within which a cell cannot improve a minimum worth the search.
 SLACK = 2e-7
 ITERATIONS = 40
+#: Steps (in units of the distance criterion) below which a search has come to its end; a free Newton step
+#: converges quadratically, so what follows it is of the order of its square, in gamma of its fourth power.
 STEP = 1e-7
+NEWTON_STEP = 3e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,49 +28,38 @@ class Pairs:
 
     Parameters
     ----------
-    corners : array, shape (2, 2, 2, n)
-        Dose at the corners of the box along its axes (k, j, i), minus nothing, in units of the criterion.
+    miss : array, shape (2, 2, 2, n)
+        Evaluated dose at the corners of the box along (k, j, i) minus the reference dose of the point, in
+        units of the dose criterion.
     size : array, shape (3, n)
         Edge lengths of the box; 0 along an axis in which the grid has a single voxel.
     point : array, shape (3, n)
         Reference point, seen from corner [0, 0, 0]; it may lie outside the box.
-    dose : array, shape (n,)
-        Reference dose.
     owner : array of int, shape (n,)
         Number of the reference point.
     """
 
-    corners: Array
+    miss: Array
     size: Array
     point: Array
-    dose: Array
     owner: Array
 
     def __len__(self) -> int:
-        return int(self.dose.shape[0])
+        return int(self.owner.shape[0])
 
-    def at(self, chosen: Array) -> Pairs:
-        """Return the chosen pairs (a boolean array of shape (n,))."""
-        return Pairs(
-            self.corners[..., chosen],
-            self.size[:, chosen],
-            self.point[:, chosen],
-            self.dose[chosen],
-            self.owner[chosen],
-        )
+    def at(self, xp: Any, chosen: Array) -> Pairs:
+        """Return the pairs that are chosen by a boolean array of shape (n,)."""
+        number = numbers(xp, chosen)
+        rows = (self.miss, self.size, self.point, self.owner)
+        return Pairs(*(pick(xp, row, number) for row in rows))
 
 
 def joined(xp: Any, parts: list[Pairs]) -> Pairs:
     """Return several lists of pairs as one."""
     if len(parts) == 1:
         return parts[0]
-    return Pairs(
-        xp.concatenate([part.corners for part in parts], -1),
-        xp.concatenate([part.size for part in parts], -1),
-        xp.concatenate([part.point for part in parts], -1),
-        xp.concatenate([part.dose for part in parts], -1),
-        xp.concatenate([part.owner for part in parts], -1),
-    )
+    rows = ([getattr(part, name) for part in parts] for name in ("miss", "size", "point", "owner"))
+    return Pairs(*(xp.concatenate(row, -1) for row in rows))
 
 
 def lower_bound(xp: Any, pairs: Pairs) -> Array:
@@ -79,15 +71,15 @@ def lower_bound(xp: Any, pairs: Pairs) -> Array:
     minimising their sum over all lengths gives ``|q - p|^2 + (T(q) - d)^2 / (1 + |G|^2)``. The range of
     the corners bounds the dose difference a second time: a trilinear function is extreme at corners.
     """
-    corners, size, point, dose = pairs.corners, pairs.size, pairs.point, pairs.dose
+    miss, size, point = pairs.miss, pairs.size, pairs.point
     nearest = xp.minimum(xp.maximum(point, xp.zeros_like(point)), size)
     away = ((nearest - point) ** 2).sum(0)
     length = xp.where(size > 0, size, xp.ones_like(size))
-    short = dose - _at(corners, nearest / length)
-    sign = xp.sign(short)
+    short = _at(miss, nearest / length)
+    sign = -xp.sign(short)
     steepness = xp.zeros_like(short)
     for axis in range(3):
-        edges = (_take(corners, axis, 1) - _take(corners, axis, 0)) * (sign / length[axis])
+        edges = _difference(miss, axis) * (sign / length[axis])
         edges = edges.reshape(4, -1)
         up, down = xp.amax(edges, 0), -xp.amin(edges, 0)
         up = xp.where(nearest[axis] < size[axis], up, xp.zeros_like(up))
@@ -95,8 +87,8 @@ def lower_bound(xp: Any, pairs: Pairs) -> Array:
         steepest = xp.maximum(xp.maximum(up, down), xp.zeros_like(up))
         steepness = steepness + steepest**2
     by_slope = short**2 / (1 + steepness)
-    flat = corners.reshape(8, -1)
-    gap = xp.maximum(xp.amin(flat, 0) - dose, dose - xp.amax(flat, 0))
+    flat = miss.reshape(8, -1)
+    gap = xp.maximum(xp.amin(flat, 0), -xp.amax(flat, 0))
     by_range = xp.maximum(gap, xp.zeros_like(gap)) ** 2
     return away + xp.maximum(by_slope, by_range)
 
@@ -107,21 +99,21 @@ def is_convex(xp: Any, pairs: Pairs) -> Array:
     Half its Hessian is ``1 + g g' + (T - d) H`` with the twist H of the trilinear function (a zero
     diagonal); it is positive when ``max|T - d|`` times the norm of H stays below 1.
     """
-    corners, size = pairs.corners, pairs.size
+    miss, size = pairs.miss, pairs.size
     length = xp.where(size > 0, size, xp.ones_like(size))
     twist = []
     for a, b in ((0, 1), (0, 2), (1, 2)):
-        second = _difference(_difference(corners, b), a).reshape(2, -1)
+        second = _difference(_difference(miss, b), a).reshape(2, -1)
         twist.append(xp.amax(xp.abs(second), 0) / (length[a] * length[b]))
     kj, ki, ji = twist
     norm = xp.maximum(xp.maximum(kj + ki, kj + ji), ki + ji)
-    worst = xp.amax(xp.abs(corners - pairs.dose).reshape(8, -1), 0)
+    worst = xp.amax(xp.abs(miss).reshape(8, -1), 0)
     return worst * norm <= 1.0
 
 
 def halved(xp: Any, pairs: Pairs) -> Pairs:
     """Cut every box into eight."""
-    lattice = pairs.corners
+    lattice = pairs.miss
     for axis in range(3):
         low, high = _take(lattice, axis, 0), _take(lattice, axis, 1)
         lattice = xp.stack((low, (low + high) / 2, high), axis)
@@ -132,8 +124,8 @@ def halved(xp: Any, pairs: Pairs) -> Pairs:
             for i in (0, 1):
                 moved = (k, j, i)
                 point = xp.stack([pairs.point[a] - size[a] * moved[a] for a in range(3)], 0)
-                corners = lattice[k : k + 2, j : j + 2, i : i + 2]
-                parts.append(replace(pairs, corners=corners, size=size, point=point))
+                miss = lattice[k : k + 2, j : j + 2, i : i + 2]
+                parts.append(replace(pairs, miss=miss, size=size, point=point))
     return joined(xp, parts)
 
 
@@ -148,27 +140,27 @@ def minimum(xp: Any, pairs: Pairs) -> Array:
     x = cell.clip(pairs.point)
     best = cell.value(x)
     result = best + 0.0
-    where = whole(xp, xp.cumsum(xp.ones_like(best), 0)) - 1
+    where = numbers(xp, best == best)
     for _ in range(ITERATIONS):
-        trial = cell.newton(x)
+        step = cell.newton(x)
+        trial = cell.clip(x + step)
         value = cell.value(trial)
-        worse = value >= best
+        worse = value > best
         if bool(worse.any()):
             swept = cell.sweep(x)
-            swept_value = cell.value(swept)
             trial = xp.where(worse, swept, trial)
-            value = xp.where(worse, swept_value, value)
+            value = xp.where(worse, cell.value(swept), value)
         better = value < best
-        moved = xp.amax(xp.abs(trial - x), 0)
-        x = xp.where(better, trial, x)
         best = xp.where(better, value, best)
         result[where] = best
-        going = better & (moved > STEP)
-        left = int(going.sum())
-        if left == 0:
+        clipped = xp.amax(xp.abs(trial - x - step), 0) > STEP
+        going = better & (xp.amax(xp.abs(trial - x), 0) > xp.where(clipped, STEP, NEWTON_STEP))
+        x = trial
+        if not bool(going.any()):
             break
-        if 2 * left < going.shape[0]:
-            cell, x, best, where = cell.at(going), x[:, going], best[going], where[going]
+        left = numbers(xp, going)
+        cell = cell.at(left)
+        x, best, where = (pick(xp, row, left) for row in (x, best, where))
     return result
 
 
@@ -176,87 +168,82 @@ class _Polynomial:
     """A trilinear dose as a polynomial, and one step of each kind towards the least gamma squared."""
 
     def __init__(self, xp: Any, pairs: Pairs) -> None:
-        self.xp = xp
-        self.pairs = pairs
-        v, size = pairs.corners, pairs.size
-        one = xp.where(size > 0, size, xp.ones_like(size))
-        a, b, c = one[0], one[1], one[2]
-        self.c0 = v[0, 0, 0] - pairs.dose
-        self.k = (v[1, 0, 0] - v[0, 0, 0]) / a
-        self.j = (v[0, 1, 0] - v[0, 0, 0]) / b
-        self.i = (v[0, 0, 1] - v[0, 0, 0]) / c
-        self.kj = (v[1, 1, 0] - v[1, 0, 0] - v[0, 1, 0] + v[0, 0, 0]) / (a * b)
-        self.ki = (v[1, 0, 1] - v[1, 0, 0] - v[0, 0, 1] + v[0, 0, 0]) / (a * c)
-        self.ji = (v[0, 1, 1] - v[0, 1, 0] - v[0, 0, 1] + v[0, 0, 0]) / (b * c)
-        top = v[1, 1, 1] - v[1, 1, 0] - v[1, 0, 1] + v[1, 0, 0]
-        bottom = v[0, 1, 1] - v[0, 1, 0] - v[0, 0, 1] + v[0, 0, 0]
-        self.kji = (top - bottom) / (a * b * c)
+        self.xp, self.point, self.size = xp, pairs.point, pairs.size
+        a, b, c = xp.where(pairs.size > 0, pairs.size, xp.ones_like(pairs.size))
+        (v000, v001), (v010, v011) = pairs.miss[0]
+        (v100, v101), (v110, v111) = pairs.miss[1]
+        kj, ki, ji = v110 - v100 - v010 + v000, v101 - v100 - v001 + v000, v011 - v010 - v001 + v000
+        kji = v111 - v110 - v101 + v100 - ji
+        ab, bc = a * b, b * c
+        rows = (v000, (v100 - v000) / a, (v010 - v000) / b, (v001 - v000) / c)
+        self.terms = xp.stack((*rows, kj / ab, ki / (a * c), ji / bc, kji / (ab * c)), 0)
 
     def at(self, chosen: Array) -> _Polynomial:
-        """Return the polynomial of the chosen pairs."""
-        return _Polynomial(self.xp, self.pairs.at(chosen))
+        """Return the polynomials of the pairs with these numbers."""
+        part = object.__new__(_Polynomial)
+        part.xp = self.xp
+        rows = (self.point, self.size, self.terms)
+        part.point, part.size, part.terms = (pick(self.xp, row, chosen) for row in rows)
+        return part
 
     def clip(self, x: Array) -> Array:
         """Bring positions into the box."""
-        return self.xp.minimum(self.xp.maximum(x, self.xp.zeros_like(x)), self.pairs.size)
+        return self.xp.minimum(self.xp.maximum(x, self.xp.zeros_like(x)), self.size)
 
     def value(self, x: Array) -> Array:
         """Return gamma squared at positions of shape (3, n)."""
-        return ((x - self.pairs.point) ** 2).sum(0) + self._miss(x) ** 2
+        away = x - self.point
+        return away[0] ** 2 + away[1] ** 2 + away[2] ** 2 + self._miss(x[0], x[1], x[2]) ** 2
 
-    def _miss(self, x: Array) -> Array:
-        k, j, i = x[0], x[1], x[2]
-        plane = self.c0 + self.j * j + (self.i + self.ji * j) * i
-        slope = self.k + self.kj * j + (self.ki + self.kji * j) * i
-        return plane + slope * k
-
-    def _slopes(self, x: Array) -> tuple[Array, Array, Array]:
-        k, j, i = x[0], x[1], x[2]
-        in_k = self.k + self.kj * j + (self.ki + self.kji * j) * i
-        in_j = self.j + self.kj * k + (self.ji + self.kji * k) * i
-        in_i = self.i + self.ki * k + (self.ji + self.kji * k) * j
-        return in_k, in_j, in_i
+    def _miss(self, k: Array, j: Array, i: Array) -> Array:
+        c, ck, cj, ci, ckj, cki, cji, ckji = self.terms
+        return (c + cj * j + (ci + cji * j) * i) + (ck + ckj * j + (cki + ckji * j) * i) * k
 
     def newton(self, x: Array) -> Array:
-        """One projected Newton step; axes held at a bound by the gradient do not move."""
-        xp, size = self.xp, self.pairs.size
-        k, j, i = x[0], x[1], x[2]
-        sk, sj, si = self._slopes(x)
-        miss = self.c0 + self.j * j + (self.i + self.ji * j) * i + sk * k
-        down = (self.pairs.point - x) - xp.stack((sk, sj, si), 0) * miss
-        held = ((x <= 0) & (down < 0)) | ((x >= size) & (down > 0))
-        down = xp.where(held, xp.zeros_like(down), down)
-        free = xp.where(held, xp.zeros_like(down), xp.ones_like(down))
-        diagonal = 1 + sk * sk * free[0], 1 + sj * sj * free[1], 1 + si * si * free[2]
-        full = (
-            (sk * sj + miss * (self.kj + self.kji * i)) * free[0] * free[1],
-            (sk * si + miss * (self.ki + self.kji * j)) * free[0] * free[2],
-            (sj * si + miss * (self.ji + self.kji * k)) * free[1] * free[2],
-        )
+        """Return the step of one projected Newton step; axes held at a bound do not move."""
+        xp = self.xp
+        c, ck, cj, ci, ckj, cki, cji, ckji = self.terms
+        k, j, i = x
+        mix_j, mix_k = cki + ckji * j, cji + ckji * k
+        slope_k, slope_i = ck + ckj * j + mix_j * i, ci + cki * k + mix_k * j
+        slope_j = cj + ckj * k + mix_k * i
+        miss = c + cj * j + (ci + cji * j) * i + slope_k * k
+        slopes = xp.stack((slope_k, slope_j, slope_i), 0)
+        down = self.point - x - slopes * miss
+        free = ((x > 0) | (down > 0)) & ((x < self.size) | (down < 0))
+        free = xp.where(free, xp.ones_like(down), xp.zeros_like(down))
+        down, slopes = down * free, slopes * free
+        diagonal = 1 + slopes * slopes
+        plain = slopes[[0, 0, 1]] * slopes[[1, 2, 2]]
+        twist = xp.stack((ckj + ckji * i, mix_j, mix_k), 0) * (free[[0, 0, 1]] * free[[1, 2, 2]])
+        full = plain + twist * miss
         sound = _positive(diagonal, full)
-        plain = (sk * sj * free[0] * free[1], sk * si * free[0] * free[2], sj * si * free[1] * free[2])
-        off = tuple(xp.where(sound, f, g) for f, g in zip(full, plain, strict=True))
-        return self.clip(x + _solve(xp, diagonal, off, down))
+        if not bool(sound.all()):
+            full = xp.where(sound, full, plain)
+        return _solve(xp, diagonal, full, down)
 
     def sweep(self, x: Array) -> Array:
-        """Minimise exactly along k, then j, then i."""
-        xp, point, size = self.xp, self.pairs.point, self.pairs.size
+        """Minimise exactly along k, then j, then i: gamma squared is a parabola along each."""
+        xp = self.xp
         new = [x[0], x[1], x[2]]
+        nought, one = xp.zeros_like(new[0]), xp.ones_like(new[0])
         for axis in range(3):
-            slope = self._slopes(new)[axis]
-            rest = self._miss(new) - slope * new[axis]
-            best = (point[axis] - slope * rest) / (1 + slope * slope)
-            new[axis] = xp.minimum(xp.maximum(best, xp.zeros_like(best)), size[axis])
+            new[axis] = nought
+            rest = self._miss(*new)
+            new[axis] = one
+            slope = self._miss(*new) - rest
+            best = (self.point[axis] - slope * rest) / (1 + slope * slope)
+            new[axis] = xp.minimum(xp.maximum(best, nought), self.size[axis])
         return xp.stack(new, 0)
 
 
-def _positive(diagonal: tuple[Array, ...], off: tuple[Array, ...]) -> Array:
+def _positive(diagonal: Array, off: Array) -> Array:
     (a, d, f), (b, c, e) = diagonal, off
     minor = a * d - b * b
     return (minor > 0) & (minor * f + 2 * b * c * e - a * e * e - d * c * c > 1e-9)
 
 
-def _solve(xp: Any, diagonal: tuple[Array, ...], off: tuple[Array, ...], right: Array) -> Array:
+def _solve(xp: Any, diagonal: Array, off: Array, right: Array) -> Array:
     (a, d, f), (b, c, e) = diagonal, off
     kk, kj, ki = d * f - e * e, c * e - b * f, b * e - c * d
     det = a * kk + b * kj + c * ki
@@ -264,6 +251,16 @@ def _solve(xp: Any, diagonal: tuple[Array, ...], off: tuple[Array, ...], right: 
     r, s, t = right[0], right[1], right[2]
     solved = (kk * r + kj * s + ki * t, kj * r + jj * s + ji * t, ki * r + ji * s + ii * t)
     return xp.stack(solved, 0) / det
+
+
+def numbers(xp: Any, chosen: Array) -> Array:
+    """Return the numbers of the true places of a boolean array of shape (n,)."""
+    return xp.flatnonzero(chosen) if xp.__name__ == "numpy" else xp.nonzero(chosen)[:, 0]
+
+
+def pick(xp: Any, values: Array, number: Array) -> Array:
+    """Return ``values[..., number]``."""
+    return values.take(number, axis=-1) if xp.__name__ == "numpy" else values.index_select(-1, number)
 
 
 def whole(xp: Any, values: Array) -> Array:
