@@ -10,7 +10,7 @@ from rtplan.domain import Notice
 from rtplan.errors import DicomError
 from rtplan.io import header as hd
 from rtplan.io.contrast import for_planning, role_of
-from rtplan.io.index import Entry, Folder
+from rtplan.io.index import Entry, Folder, Series
 from rtplan.io.stack import Stack, split
 
 #: SeriesDescription of the density images that rtplan writes.
@@ -51,6 +51,7 @@ def choose(folder: Folder, wanted: Collection[str] = ()) -> Choice:
         except DicomError as broken:
             notices.append(_refusal("SLICE_UNPLACED", broken, series.uid))
             continue
+        notices += _strays(folder, series)
         if len(stacks) > 1:
             notices.append(_split(stacks))
         for stack in stacks:
@@ -82,7 +83,7 @@ def _best(role: str, stacks: list[Stack], notices: list[Notice]) -> Stack | None
         notices.append(largest.problems[0])
         return None
     for stack in bad:
-        notices.append(_passed_over(stack, stack.problems[0].message))
+        notices.append(_passed_over(stack, stack.problems[0].message, broken=True))
     good.sort(key=lambda s: (round(s.volume_cc), s.first.text("SeriesDate"), s.first.text("SeriesTime")))
     if len(good) > 1:
         others = "; ".join(f"{s.description!r} ({s.volume_cc:.0f} cc)" for s in good[:-1])
@@ -103,11 +104,27 @@ def _split(stacks: list[Stack]) -> Notice:
     )
 
 
-def _passed_over(stack: Stack, why: str) -> Notice:
+def _strays(folder: Folder, series: Series) -> list[Notice]:
+    message = f"The {series.kind} series holds an object of another class."
+    return [
+        Notice(
+            "SERIES_CLASS_MIXED",
+            "refuse",
+            message,
+            "export the series again.",
+            file=str(e.path),
+            uid=series.uid,
+        )
+        for e in folder.entries
+        if e.series_uid == series.uid and e.kind != series.kind
+    ]
+
+
+def _passed_over(stack: Stack, why: str, *, broken: bool = False) -> Notice:
     message = f"{stack.first.kind} {stack.description!r} ({len(stack.entries)} slices) is passed over: {why}"
     return Notice(
         "SERIES_PASSED_OVER",
-        "info",
+        "warn" if broken else "info",
         message if message.endswith(".") else message + ".",
         file=str(stack.first.path),
         uid=stack.first.series_uid,
@@ -164,7 +181,7 @@ def positions(stacks: Mapping[str, Stack]) -> list[Notice]:
     """Return a notice for images of one frame of reference that contradict each other's PatientPosition."""
     frames: dict[str, dict[str, list[str]]] = {}
     for role, stack in stacks.items():
-        said = stack.first.text("PatientPosition")
+        said = hd.code(stack.first.header, "PatientPosition")
         if stack.first.frame and said:
             frames.setdefault(stack.first.frame, {}).setdefault(said, []).append(role)
     return [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,8 +35,22 @@ SOP_CLASSES = {
 }
 CLASS_UIDS = {name: uid for uid, name in SOP_CLASSES.items()}
 
+_UID = re.compile(r"^[0-9][0-9.]{0,63}$")
+_CODE = re.compile(r"^[A-Za-z0-9_ ]{0,20}$")
+
 #: No object that rtplan reads is larger (bytes); a header that claims more is lying.
 LARGEST_OBJECT = 2 * 2**30
+
+
+# pydicom's log lines quote values of the header, and so the patient
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager
@@ -44,11 +60,12 @@ def guarded(path: Path, doing: str = "read") -> Iterator[None]:
     Messages of the libraries are not passed on: they may hold values of the header, and so the patient.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             yield
-    except DicomError:
-        raise
+    except DicomError as known:
+        if str(path) in known.where:
+            raise
+        raise DicomError(known.message, where=str(path), action=known.action) from None
     except FileNotFoundError:
         raise DicomError("There is no such file.", where=str(path), action="check the path.") from None
     except PermissionError:
@@ -123,6 +140,33 @@ def text(header: Dataset, keyword: str, default: str = "") -> str:
     if not isinstance(value, str) and isinstance(value, Sequence):
         value = "\\".join(str(item) for item in value)
     return "".join(c for c in str(value) if c.isprintable()).strip()
+
+
+def uid(header: Dataset, keyword: str) -> str:
+    """Return a UID, empty when absent.
+
+    Raises
+    ------
+    DicomError
+        If it is not digits and dots. The value is not shown: a damaged one may hold the patient's name.
+    """
+    value = text(header, keyword)
+    if value and not _UID.match(value):
+        raise DicomError(f"{keyword} is damaged.", where=place(header), action="export it again.")
+    return value
+
+
+def line(header: Dataset, keyword: str) -> str:
+    """Return a free text of one line as it may be shown; ``unreadable`` when it is longer or damaged."""
+    value = _value(header, keyword)
+    shown = "" if value is None else str(value).rstrip(" \0")
+    return shown.strip() if len(shown) <= 64 and shown.isprintable() else "unreadable"
+
+
+def code(header: Dataset, keyword: str) -> str:
+    """Return a coded word (VR CS) as it may be shown; ``unreadable`` when it is none."""
+    value = text(header, keyword)
+    return value if _CODE.match(value) else "unreadable"
 
 
 def words(header: Dataset, keyword: str) -> tuple[str, ...]:
@@ -234,21 +278,20 @@ def demand_kind(header: Dataset, kind: str, path: Path) -> None:
     class_uid = text(header, "SOPClassUID")
     if class_uid == CLASS_UIDS[kind] or (not class_uid and text(header, "Modality") == kind):
         return
-    found = SOP_CLASSES.get(class_uid) or text(header, "Modality") or "something else"
+    found = SOP_CLASSES.get(class_uid) or code(header, "Modality") or "something else"
     raise DicomError(
         f"The file is not an {kind} but {found}.", where=str(path), action=f"give an {kind} file."
     )
 
 
 def place(header: Dataset) -> str:
-    """Return where a header came from: the file, else the SOPInstanceUID."""
-    return str(getattr(header, "filename", None) or header.get("SOPInstanceUID", "") or "")
+    """Return the file that a header came from; empty for an item of a sequence."""
+    return str(getattr(header, "filename", None) or "")
 
 
 def _value(header: Dataset, keyword: str) -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             return header.get(keyword)
     except Exception as broken:
         raise DicomError(

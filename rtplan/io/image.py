@@ -39,11 +39,13 @@ def read_series(source: Path | Sequence[Path], *, series_uid: str | None = None)
     Raises
     ------
     DicomError
-        If there is not exactly one series to choose, it mixes several stacks, or it is not a regular box
-        (`geometry.problems`).
+        If a file cannot be read, there is not exactly one series to choose, it mixes several stacks, or it
+        is not a regular box (`geometry.problems`).
     """
     if isinstance(source, Path | str):
         folder = index(Path(source))
+        for path, why in folder.skipped:  # it could be a slice of this series
+            raise DicomError(why, where=str(path), action="export it again, or remove it.")
     else:
         folder = Folder(Path(), tuple(entry_of(Path(path)) for path in source))
     series = [s for s in folder.series("CT", "MR") if series_uid in (None, s.uid)]
@@ -57,6 +59,10 @@ def read_series(source: Path | Sequence[Path], *, series_uid: str | None = None)
         raise DicomError(
             f"{len(series)} series are here: {listed}.", where=where, action="choose one by its UID."
         )
+    for entry in folder.entries:
+        if entry.series_uid == series[0].uid and entry.kind != series[0].kind:
+            message = f"The {series[0].kind} series holds an object of another class ({entry.kind})."
+            raise DicomError(message, where=str(entry.path), action="export the series again.")
     stacks = split(series[0].entries)
     if len(stacks) > 1:
         raise _mixture(stacks)
@@ -95,7 +101,7 @@ def read_stack(stack: Stack) -> Image:
         study_uid=first.study_uid,
         sop_uids=tuple(entry.sop_uid for entry in entries),
         sop_class_uid=first.text("SOPClassUID"),
-        patient_position=first.text("PatientPosition"),
+        patient_position=hd.code(first.header, "PatientPosition"),
         description=stack.description,
         acquisition=acquisition(stack),
     )

@@ -35,6 +35,8 @@ TAGS = (
 )
 # fmt: on
 
+#: Endings of files that ought to be DICOM: one that is not is said, never passed over.
+DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 #: Pseudonyms of one project are alike on every machine; a clinic gives a salt of its own.
 SALT = "rtplan"
 
@@ -57,6 +59,11 @@ class Entry:
         return hd.text(self.header, keyword)
 
 
+def description_of(header: Dataset) -> str:
+    """Return SeriesDescription, else ProtocolName, as it may be shown."""
+    return hd.line(header, "SeriesDescription") or hd.line(header, "ProtocolName")
+
+
 @dataclass(frozen=True, eq=False)
 class Series:
     """The files of one SeriesInstanceUID."""
@@ -73,7 +80,7 @@ class Series:
     @property
     def description(self) -> str:
         """SeriesDescription, else ProtocolName."""
-        return self.first.text("SeriesDescription") or self.first.text("ProtocolName")
+        return description_of(self.first.header)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +134,8 @@ def index(folder: Path, *, salt: str = SALT, progress: Callable[[int], None] | N
         if progress is not None:
             progress(count)
         if not hd.is_dicom(path):
+            if path.suffix.lower() in DICOM_SUFFIXES:
+                skipped.append((path, "The file is called DICOM, but is none: cut or empty."))
             continue
         try:
             entries.append(entry_of(path, salt))
@@ -156,15 +165,15 @@ def entry_of(path: Path, salt: str = SALT) -> Entry:
         if missing:
             action = "export it again."
             raise DicomError(f"The object has no {' and no '.join(missing)}.", where=str(path), action=action)
-        class_uid, modality = hd.text(header, "SOPClassUID"), hd.text(header, "Modality")
+        class_uid, modality = hd.uid(header, "SOPClassUID"), hd.code(header, "Modality")
         return Entry(
             path=path,
             header=header,
             kind=hd.SOP_CLASSES.get(class_uid, f"other ({modality})"),
-            sop_uid=hd.text(header, "SOPInstanceUID"),
-            series_uid=hd.text(header, "SeriesInstanceUID"),
-            study_uid=hd.text(header, "StudyInstanceUID"),
-            frame=hd.text(header, "FrameOfReferenceUID"),
+            sop_uid=hd.uid(header, "SOPInstanceUID"),
+            series_uid=hd.uid(header, "SeriesInstanceUID"),
+            study_uid=hd.uid(header, "StudyInstanceUID"),
+            frame=hd.uid(header, "FrameOfReferenceUID"),
             person=_person(header, salt),
         )
 

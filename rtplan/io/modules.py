@@ -101,8 +101,8 @@ def start(kind: str, identity: Identity, stamp: Stamp, *, series_uid: str, sop_u
     header.SpecificCharacterSet = "ISO_IR 192"
     header.InstanceCreationDate, header.InstanceCreationTime = stamp.date, stamp.time
     header.SOPClassUID, header.SOPInstanceUID = CLASS_UIDS[kind], sop_uid
-    header.PatientName = identity.name or f"RTPLAN^{identity.patient_id or 'ANONYMOUS'}"
-    header.PatientID = identity.patient_id or "ANONYMOUS"
+    header.PatientID = clipped(identity.patient_id, 64) or "ANONYMOUS"
+    header.PatientName = clipped(identity.name, 64) or f"RTPLAN^{header.PatientID[:57]}"
     header.PatientBirthDate, header.PatientSex = identity.birth_date, identity.sex
     header.StudyInstanceUID = identity.study_uid or hashed_uid("study", header.PatientID)
     own_study = not identity.study_uid  # else date and number are the hospital's, and we do not know them

@@ -12,9 +12,10 @@ import numpy as np
 from rtplan.domain import Contours, Grid, Notice, Structure
 from rtplan.errors import RtplanError
 from rtplan.io import choose, registration, rtdose, rtplan, rtstruct
+from rtplan.io import header as hd
 from rtplan.io import names as naming
 from rtplan.io.geometry import Slice, grid_of
-from rtplan.io.index import SALT, Entry, Folder, index
+from rtplan.io.index import SALT, Entry, Folder, description_of, index
 from rtplan.io.stack import Stack, acquisition
 
 #: Share of the spacing by which a contour may lie off its slice.
@@ -150,20 +151,20 @@ class _Look:
         if not first.frame:
             message = "The image has no FrameOfReferenceUID: nothing is known to lie in the same space."
             self._say("FRAME_MISSING", "warn", message, "export the series again.", first)
-        if not first.text("PatientPosition"):
+        if not hd.code(first.header, "PatientPosition"):
             message = "The image does not say PatientPosition."
             self._say("POSITION_MISSING", "info", message, "check the orientation on the page.", first)
         facts = acquisition(stack)
         if first.kind == "MR" and facts.get("distortion_correction", "3D") == "none":
             message = "The scanner did not correct gradient distortion (ImageType ND)."
             self._say("MR_DISTORTION_UNCORRECTED", "warn", message, "use the corrected series.", first)
-        if first.kind == "CT" and first.text("RescaleType") not in ("", "HU"):
+        if first.kind == "CT" and hd.code(first.header, "RescaleType") not in ("", "HU"):
             message = f"RescaleType says {first.text('RescaleType')}, HU is wanted."
             self._say("CT_NOT_HU", "refuse", message, "export the series in HU.", first)
-        if first.text("BurnedInAnnotation") == "YES":
+        if hd.code(first.header, "BurnedInAnnotation") == "YES":
             message = "The header says that text is burned into the pixels."
             self._say("BURNED_IN", "warn", message, "look at the image before use.", first)
-        if first.text("Modality") != first.kind:
+        if hd.code(first.header, "Modality") != first.kind:
             message = f"Modality says {first.text('Modality') or 'nothing'}, the SOP class is {first.kind}."
             self._say("MODALITY_LIES", "warn", message, "the SOP class is believed.", first)
 
@@ -171,7 +172,7 @@ class _Look:
         found = registration.read(entry.path)
         links = [f"{item.from_frame} to {item.to_frame}" for item in found]
         self.frames |= {frame for item in found for frame in (item.from_frame, item.to_frame)}
-        self._row(entry, "", entry.text("SeriesDescription"), len(found), "", *links)
+        self._row(entry, "", description_of(entry.header), len(found), "", *links)
 
     def _structures(self, entry: Entry) -> None:
         item = rtstruct.read(entry.path)

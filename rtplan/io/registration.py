@@ -34,10 +34,10 @@ def read(path: Path) -> tuple[Registration, ...]:
     header = hd.read(path)
     with hd.guarded(path):
         hd.demand_kind(header, "REG", path)
-        target = hd.text(header, "FrameOfReferenceUID")
+        target = hd.uid(header, "FrameOfReferenceUID")
         found = []
         for item in hd.items(header, "RegistrationSequence"):
-            frame = hd.text(item, "FrameOfReferenceUID")
+            frame = hd.uid(item, "FrameOfReferenceUID")
             matrix = _matrix(item, path)
             if frame and frame != target:
                 found.append(Registration(frame, target, matrix, kind="rigid"))

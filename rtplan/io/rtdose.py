@@ -76,8 +76,8 @@ def read(path: Path) -> ReadDose:
     with hd.guarded(path):
         where = str(path)
         hd.demand_kind(header, "RTDOSE", path)
-        if hd.text(header, "DoseUnits").upper() != "GY":
-            said = hd.text(header, "DoseUnits") or "nothing"
+        if hd.code(header, "DoseUnits").upper() != "GY":
+            said = hd.code(header, "DoseUnits") or "nothing"
             raise DicomError(
                 f"DoseUnits says {said}, GY is wanted.", where=where, action="export absolute dose."
             )
@@ -94,25 +94,25 @@ def read(path: Path) -> ReadDose:
 
 
 def _what(header: Dataset, path: Path, grid: Grid, array: NDArray[np.float32]) -> ReadDose:
-    said = _COMMENT.search(hd.text(header, "DoseComment").removeprefix(MEANING).lstrip("; "))
-    effective = hd.text(header, "DoseType").upper() == "EFFECTIVE"
+    said = _COMMENT.search(hd.line(header, "DoseComment").removeprefix(MEANING).lstrip("; "))
+    effective = hd.code(header, "DoseType").upper() == "EFFECTIVE"
     kind = (said and said["kind"]) or ("effective" if effective else "physical")
-    ours = DESCRIPTION.match(hd.text(header, "SeriesDescription"))
+    ours = DESCRIPTION.match(hd.line(header, "SeriesDescription"))
     source = Source(
-        series_uid=hd.text(header, "SeriesInstanceUID"),
-        study_uid=hd.text(header, "StudyInstanceUID"),
-        sop_uids=(hd.text(header, "SOPInstanceUID"),),
-        sop_class_uid=hd.text(header, "SOPClassUID"),
-        description=hd.text(header, "SeriesDescription"),
+        series_uid=hd.uid(header, "SeriesInstanceUID"),
+        study_uid=hd.uid(header, "StudyInstanceUID"),
+        sop_uids=(hd.uid(header, "SOPInstanceUID"),),
+        sop_class_uid=hd.uid(header, "SOPClassUID"),
+        description=hd.line(header, "SeriesDescription"),
     )
     fractions = int(said["fractions"]) if said and said["fractions"] else None
     plans = [
-        hd.text(item, "ReferencedSOPInstanceUID") for item in hd.items(header, "ReferencedRTPlanSequence")
+        hd.uid(item, "ReferencedSOPInstanceUID") for item in hd.items(header, "ReferencedRTPlanSequence")
     ]
     return ReadDose(
         path=path,
         dose=Dose(grid, array, kind=kind, fractions=fractions, source=source),
-        summation=hd.text(header, "DoseSummationType").upper(),
+        summation=hd.code(header, "DoseSummationType").upper(),
         arm=ours["arm"] if ours else None,
         plan_uids=tuple(plans),
     )
@@ -138,7 +138,7 @@ def _grid(header: Dataset) -> tuple[Grid, bool]:
     affine[:3, 0] = normal * abs(step)
     affine[:3, 1], affine[:3, 2] = column * between_rows, row * between_columns
     affine[:3, 3] = position + normal * min(step, 0.0) * (shape[0] - 1)
-    return Grid(shape, affine, hd.text(header, "FrameOfReferenceUID")), step < 0
+    return Grid(shape, affine, hd.uid(header, "FrameOfReferenceUID")), step < 0
 
 
 def _frame_step(

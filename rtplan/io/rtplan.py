@@ -63,10 +63,10 @@ def read_summary(path: Path) -> PlanSummary:
         beams = tuple(_beam_summary(item, metersets) for item in hd.items(header, "BeamSequence"))
         sets = hd.items(header, "ReferencedStructureSetSequence")
         return PlanSummary(
-            label=hd.text(header, "RTPlanLabel"),
-            sop_uid=hd.text(header, "SOPInstanceUID"),
-            frame=hd.text(header, "FrameOfReferenceUID"),
-            structure_set_uids=tuple(hd.text(item, "ReferencedSOPInstanceUID") for item in sets),
+            label=hd.line(header, "RTPlanLabel"),
+            sop_uid=hd.uid(header, "SOPInstanceUID"),
+            frame=hd.uid(header, "FrameOfReferenceUID"),
+            structure_set_uids=tuple(hd.uid(item, "ReferencedSOPInstanceUID") for item in sets),
             targets=MappingProxyType(_targets(header)),
             fractions=fractions,
             beams=beams,
@@ -107,9 +107,9 @@ def read(path: Path) -> Plan:
             return Plan(
                 prescription=Prescription(targets, fractions),
                 beams=tuple(beams),
-                name=hd.text(header, "RTPlanLabel"),
+                name=hd.line(header, "RTPlanLabel"),
                 made_on=str(facts.get("made_on", "CT")),
-                source_uid=hd.text(header, "SOPInstanceUID"),
+                source_uid=hd.uid(header, "SOPInstanceUID"),
                 settings=MappingProxyType(dict(facts.get("settings", {}))),
             )
         except DoseError as wrong:
@@ -137,8 +137,8 @@ def _targets(header: Dataset) -> dict[str, float]:
     found = {}
     for count, item in enumerate(hd.items(header, "DoseReferenceSequence"), start=1):
         dose = hd.number(item, "TargetPrescriptionDose")
-        if hd.text(item, "DoseReferenceType") == "TARGET" and dose:
-            found[hd.text(item, "DoseReferenceDescription") or f"target {count}"] = dose
+        if hd.code(item, "DoseReferenceType") == "TARGET" and dose:
+            found[hd.line(item, "DoseReferenceDescription") or f"target {count}"] = dose
     return found
 
 
@@ -171,14 +171,14 @@ def _beam_summary(item: Dataset, metersets: dict[int, float]) -> BeamSummary:
     isocentre = hd.numbers(first, "IsocenterPosition")
     turning = {hd.number(p, "GantryAngle") for p in points if hd.number(p, "GantryAngle") is not None}
     return BeamSummary(
-        name=hd.text(item, "BeamName") or f"beam {hd.whole(item, 'BeamNumber')}",
+        name=hd.line(item, "BeamName") or f"beam {hd.whole(item, 'BeamNumber')}",
         gantry_deg=hd.number(first, "GantryAngle", 0.0) or 0.0,
         collimator_deg=hd.number(first, "BeamLimitingDeviceAngle", 0.0) or 0.0,
         couch_deg=hd.number(first, "PatientSupportAngle", 0.0) or 0.0,
         isocentre_mm=(isocentre[0], isocentre[1], isocentre[2]) if len(isocentre) == 3 else None,
         mu_per_fraction=metersets.get(hd.whole(item, "BeamNumber")),
-        machine=hd.text(item, "TreatmentMachineName"),
-        moving=hd.text(item, "BeamType") == "DYNAMIC" or len(turning) > 1,
+        machine=hd.line(item, "TreatmentMachineName"),
+        moving=hd.code(item, "BeamType") == "DYNAMIC" or len(turning) > 1,
     )
 
 

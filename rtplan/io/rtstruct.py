@@ -109,8 +109,8 @@ class _StructureReader:
         series, images = _references(self.header)
         return StructureSet(
             path=self.path,
-            sop_uid=hd.text(self.header, "SOPInstanceUID"),
-            label=hd.text(self.header, "StructureSetLabel"),
+            sop_uid=hd.uid(self.header, "SOPInstanceUID"),
+            label=hd.line(self.header, "StructureSetLabel"),
             frame=frame,
             structures=tuple(structures),
             series_uids=series,
@@ -126,16 +126,16 @@ class _StructureReader:
 
     def _say(self, code: str, severity: str, message: str, name: str, action: str = "") -> None:
         assert severity in ("info", "warn", "refuse")
-        where = {"file": str(self.path), "uid": hd.text(self.header, "SOPInstanceUID"), "structure": name}
+        where = {"file": str(self.path), "uid": hd.uid(self.header, "SOPInstanceUID"), "structure": name}
         self.notices.append(Notice(code, severity, message, action, **where))  # type: ignore[arg-type]
 
     def _frame(self, rois: dict[int, Dataset]) -> str:
-        frames = {hd.text(item, "ReferencedFrameOfReferenceUID") for item in rois.values()} - {""}
+        frames = {hd.uid(item, "ReferencedFrameOfReferenceUID") for item in rois.values()} - {""}
         if not frames:
             listed = hd.items(self.header, "ReferencedFrameOfReferenceSequence")
-            frames = {hd.text(item, "FrameOfReferenceUID") for item in listed} - {""}
+            frames = {hd.uid(item, "FrameOfReferenceUID") for item in listed} - {""}
         if not frames:
-            frames = {hd.text(self.header, "FrameOfReferenceUID")}
+            frames = {hd.uid(self.header, "FrameOfReferenceUID")}
         if len(frames) > 1:
             raise DicomError(
                 f"The structures lie in {len(frames)} frames of reference: {', '.join(sorted(frames))}.",
@@ -156,7 +156,7 @@ class _StructureReader:
     def _rings(self, name: str, contours: list[Dataset]) -> list[NDArray[np.float64]]:
         rings, left = [], Counter[str]()
         for contour in (c for item in contours for c in hd.items(item, "ContourSequence")):
-            kind = hd.text(contour, "ContourGeometricType")
+            kind = hd.code(contour, "ContourGeometricType")
             if kind not in CLOSED:
                 left[f"{kind or 'untyped'} contours"] += 1
                 continue
@@ -201,12 +201,12 @@ def _off_plane_mm(points: NDArray[np.float64]) -> float:
 
 def _name(roi: Dataset) -> str:
     described = hd.text(roi, "ROIDescription")
-    return described.removeprefix(FULL_NAME) if described.startswith(FULL_NAME) else hd.text(roi, "ROIName")
+    return described.removeprefix(FULL_NAME) if described.startswith(FULL_NAME) else hd.line(roi, "ROIName")
 
 
 def _kind(name: str, observations: list[Dataset]) -> Kind:
     for item in observations:
-        said = hd.text(item, "RTROIInterpretedType").upper()
+        said = hd.code(item, "RTROIInterpretedType").upper()
         if said in get_args(Kind):
             return said  # type: ignore[return-value]
         if said in TYPES:
@@ -221,7 +221,7 @@ def _references(header: Dataset) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for frame in hd.items(header, "ReferencedFrameOfReferenceSequence"):
         for study in hd.items(frame, "RTReferencedStudySequence"):
             for item in hd.items(study, "RTReferencedSeriesSequence"):
-                series[hd.text(item, "SeriesInstanceUID")] = None
+                series[hd.uid(item, "SeriesInstanceUID")] = None
                 for image in hd.items(item, "ContourImageSequence"):
-                    images[hd.text(image, "ReferencedSOPInstanceUID")] = None
+                    images[hd.uid(image, "ReferencedSOPInstanceUID")] = None
     return tuple(series), tuple(images)

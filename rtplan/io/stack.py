@@ -14,7 +14,7 @@ from rtplan.domain import Notice
 from rtplan.errors import DicomError
 from rtplan.io import geometry
 from rtplan.io import header as hd
-from rtplan.io.index import Entry
+from rtplan.io.index import Entry, description_of
 
 #: Proton gyromagnetic ratio, MHz/T, and the distance of fat from water, ppm (clinical.md F.2: -3.4 ppm).
 GAMMA_MHZ_PER_T, FAT_PPM = 42.577, 3.4
@@ -61,7 +61,7 @@ class Stack:
     @property
     def description(self) -> str:
         """SeriesDescription, else ProtocolName."""
-        return self.first.text("SeriesDescription") or self.first.text("ProtocolName")
+        return description_of(self.first.header)
 
     @property
     def problems(self) -> list[Notice]:

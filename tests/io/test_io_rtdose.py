@@ -1,0 +1,119 @@
+"""RTDOSE: both meanings of the offsets, scaling, orientation; what is written comes back as stated."""
+
+import numpy as np
+import pydicom
+import pytest
+
+from rtplan.domain import Dose, Grid, Identity
+from rtplan.errors import DicomError, DoseError
+from rtplan.io import rtdose
+
+RNG = np.random.default_rng(6)
+
+
+def stored(shape=(4, 5, 6), kind=np.uint32):
+    return RNG.integers(0, 60000, shape).astype(kind)
+
+
+def test_relative_and_absolute_offsets_mean_the_same(bare, tmp_path):
+    values = stored()
+    relative = rtdose.read(bare.rtdose(tmp_path / "a.dcm", values)).dose
+    absolute = rtdose.read(bare.rtdose(tmp_path / "b.dcm", values, offsets=[-30, -27, -24, -21])).dose
+    assert relative.grid.same_as(absolute.grid)
+    np.testing.assert_allclose(relative.array, values * 1e-3, rtol=1e-6)
+    np.testing.assert_allclose(relative.grid.to_patient([2, 3, 4]), [-10 + 4 * 1.5, 20 + 3 * 2.0, -24])
+
+
+def test_descending_frames_keep_each_value_at_its_point(bare, tmp_path):
+    values = stored()
+    dose = rtdose.read(bare.rtdose(tmp_path / "a.dcm", values, offsets=[0, -3, -6, -9])).dose
+    k, j, i = np.rint(dose.grid.to_index([-10 + 1.5, 20 + 2.0, -36])).astype(int)
+    assert (k, j, i) == (1, 1, 1)
+    assert dose.array[k, j, i] == np.float32(values[2, 1, 1] * 1e-3)
+
+
+def test_a_prone_dose_with_non_square_pixels_and_16_bits(bare, tmp_path):
+    values = stored(kind=np.uint16)
+    path = bare.rtdose(tmp_path / "a.dcm", values, orientation=(-1, 0, 0, 0, -1, 0))
+    dose = rtdose.read(path).dose
+    np.testing.assert_allclose(dose.grid.to_patient([1, 2, 3]), [-10 - 3 * 1.5, 20 - 2 * 2.0, -27])
+    np.testing.assert_allclose(dose.array, values * 1e-3, rtol=1e-6)
+
+
+def relative_dose(ds):
+    ds.DoseUnits = "RELATIVE"
+
+
+def no_scaling(ds):
+    del ds.DoseGridScaling
+
+
+def cut_pixels(ds):
+    ds.PixelData = ds.PixelData[:-8]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"offsets": [5, 8, 11, 14]}, "neither 0 nor the z"),
+        ({"offsets": [0, 3, 7, 9]}, "not evenly spaced"),
+        ({"offsets": [0, 3, 6]}, "3 values for 4 frames"),
+        ({"change": relative_dose}, "RELATIVE"),
+        ({"change": no_scaling}, "DoseGridScaling"),
+        ({"change": cut_pixels}, "the file is cut"),
+    ],
+)
+def test_a_dose_that_could_be_wrong_is_refused(bare, tmp_path, options, words):
+    path = bare.rtdose(tmp_path / "dose.dcm", stored(), **options)
+    with pytest.raises(DicomError, match=words) as refused:
+        rtdose.read(path)
+    assert "dose.dcm" in str(refused.value)
+
+
+def grid():
+    affine = np.eye(4)
+    c, s = np.cos(0.3), np.sin(0.3)
+    affine[:3, :3] = np.array([[0, 0, 1.5], [-s * 3, c * 2, 0], [c * 3, s * 2, 0]])
+    affine[:3, 3] = (-20, 30, -100.5)
+    return Grid((9, 8, 7), affine, "1.2.3.4")
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize("kind", ["physical", "EQD2(1.5)", "EQD2(3)"])
+def test_what_is_written_comes_back(tmp_path, bits, kind):
+    dose = Dose(grid(), RNG.uniform(0, 80, (9, 8, 7)), kind=kind, fractions=20)
+    done = rtdose.write(
+        dose, tmp_path / "d.dcm", identity=Identity("P"), plan_uid="1.5", arm="CTpop", bits=bits
+    )
+    back = rtdose.read(done.path)
+    assert back.dose.grid.same_as(dose.grid)
+    assert (back.arm, back.dose.kind, back.dose.fractions, back.plan_uids) == ("CTpop", kind, 20, ("1.5",))
+    error = np.abs(back.dose.array - dose.array).max()
+    assert error == pytest.approx(done.quantisation_error_gy, abs=1e-9)
+    assert error <= 80 / (2**bits - 2) / 2 + 80 * 2**-24
+
+
+def test_tags_of_a_written_dose(tmp_path):
+    dose = Dose(grid(), np.ones((9, 8, 7)), kind="EQD2(3)", fractions=20)
+    done = rtdose.write(dose, tmp_path / "d.dcm", identity=Identity("P"), plan_uid="1.5", arm="CT0")
+    ds = pydicom.dcmread(done.path)
+    assert (ds.DoseType, ds.DoseUnits, ds.DoseSummationType, ds.BitsStored) == ("EFFECTIVE", "GY", "PLAN", 32)
+    assert "ROI_OVERRIDE" in ds.TissueHeterogeneityCorrection
+    assert ds.DoseComment.startswith("dose to water in water-equivalent medium")
+    assert ds.ReferencedRTPlanSequence[0].ReferencedSOPInstanceUID == "1.5"
+    assert ds.GridFrameOffsetVector[0] == 0
+    assert len(ds.GridFrameOffsetVector) == 9
+    np.testing.assert_allclose(ds.ImagePositionPatient, grid().origin_mm)
+
+
+def test_a_negative_dose_is_not_written(tmp_path):
+    dose = Dose(grid(), np.full((9, 8, 7), -1.0))
+    with pytest.raises(DoseError, match="negative"):
+        rtdose.write(dose, tmp_path / "d.dcm", identity=Identity(), plan_uid="1.5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dose_of_zero_is_written(tmp_path):
+    dose = Dose(grid(), np.zeros((9, 8, 7)))
+    done = rtdose.write(dose, tmp_path / "d.dcm", identity=Identity(), plan_uid="1.5")
+    assert rtdose.read(done.path).dose.array.max() == 0
