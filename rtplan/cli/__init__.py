@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "check": "rtplan.cli.check",
     "convert": "rtplan.cli.convert",
     "doctor": "rtplan.cli.doctor",
+    "dose": "rtplan.cli.dose",
 }
 
 DONE, REFUSED, WRONG_CALL, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130

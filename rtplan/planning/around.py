@@ -10,17 +10,23 @@ from numpy.typing import NDArray
 
 from rtplan.domain import Beam, Grid, Mask
 from rtplan.errors import StructureError
+from rtplan.planning.engine import mask_at
 from rtplan.planning.geometry import frame_of
 from rtplan.planning.raytrace import sampled
 
-#: A dose grid ends so far above and below the targets (along the patient).
+#: A dose grid ends so far above and below the targets (along the patient) …
 BEYOND_MM = 45.0
+#: … or where an organ that reaches into this range ends, at most so far from the targets.
+ORGAN_BEYOND_MM = 150.0
 #: At most so many target voxels are looked at from each beam.
 LOOKS = 400
 
 
-def dose_grid(body: Mask, targets: Sequence[Mask], spacing_mm: float) -> Grid:
-    """Return an isotropic grid over the body, cut to the targets and 45 mm along the patient.
+def dose_grid(body: Mask, targets: Sequence[Mask], spacing_mm: float, organs: Sequence[Mask] = ()) -> Grid:
+    """Return an isotropic grid over the body, cut along the patient to the targets and 45 mm.
+
+    An organ that reaches into this range is covered whole (to 150 mm from the targets): the DVH of half an
+    organ is not evaluable.
 
     Parameters
     ----------
@@ -30,6 +36,8 @@ def dose_grid(body: Mask, targets: Sequence[Mask], spacing_mm: float) -> Grid:
         On the same grid.
     spacing_mm : float
         Spacing along all axes; the axes are the image's.
+    organs : sequence of Mask
+        On the same grid; empty ones do not count.
 
     Raises
     ------
@@ -44,8 +52,14 @@ def dose_grid(body: Mask, targets: Sequence[Mask], spacing_mm: float) -> Grid:
     first, last = _box(together)
     axis = int(np.argmax(np.abs(grid.direction[2])))
     beyond = int(np.ceil(BEYOND_MM / grid.spacing_zyx_mm[axis]))
-    start[axis] = max(start[axis], first[axis] - beyond)
-    stop[axis] = min(stop[axis], last[axis] + beyond)
+    near = (first[axis] - beyond, last[axis] + beyond)
+    far = int(np.ceil(ORGAN_BEYOND_MM / grid.spacing_zyx_mm[axis]))
+    spans = [(low[axis], high[axis]) for low, high in (_box(o.array) for o in organs if o.array.any())]
+    spans = [span for span in spans if span[1] > near[0] and span[0] < near[1]]
+    lowest = min([near[0], *(low - 1 for low, _ in spans)])
+    highest = max([near[1], *(high + 1 for _, high in spans)])
+    start[axis] = max(start[axis], lowest, first[axis] - far)
+    stop[axis] = min(stop[axis], highest, last[axis] + far)
     small = grid.crop((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
     return small.with_spacing((spacing_mm, spacing_mm, spacing_mm))
 
@@ -57,6 +71,13 @@ def centre_of(target: Mask) -> tuple[float, float, float]:
     centre = target.grid.to_patient(np.argwhere(target.array).mean(axis=0))
     x, y, z = (round(float(c), 1) for c in centre)
     return x, y, z
+
+
+def holds(body: Mask, point_mm: tuple[float, float, float]) -> bool:
+    """Whether a point, LPS mm, lies in a body."""
+    affine = np.eye(4)
+    affine[:3, 3] = point_mm
+    return bool(mask_at(body, Grid((1, 1, 1), affine, body.grid.frame_of_reference)).all())
 
 
 def through_crop(beams: Sequence[Beam], body: Mask, target: Mask, sad_mm: float) -> tuple[str, ...]:

@@ -15,11 +15,10 @@ from torch import Tensor
 from rtplan.domain import Beam, Dose, Grid, Image, Mask, Plan, Prescription
 from rtplan.errors import DoseError, StructureError
 from rtplan.planning.aims import Aims, Organ, Target, aims_of
+from rtplan.planning.around import holds
 from rtplan.planning.engine import Engine, Scene, mask_at
 from rtplan.planning.field import Influence, beams_around, opened
 from rtplan.planning.objective import Limit, Term, total
-
-Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -176,16 +175,9 @@ def _demand(task: Task, body: Mask) -> Grid:
                 where=name,
                 action="check that structures and images belong together.",
             )
-    here = Grid((1, 1, 1), _one_voxel_at(task.isocentre_mm), body.grid.frame_of_reference)
-    if not mask_at(body, here).all():
+    if not holds(body, task.isocentre_mm):
         raise DoseError("The isocentre lies outside the body.", action="check the isocentre and the skin.")
     return grid
-
-
-def _one_voxel_at(point_mm: tuple[float, float, float]) -> NDArray[np.float64]:
-    affine = np.eye(4)
-    affine[:3, 3] = point_mm
-    return affine
 
 
 def _influence(engine: Engine, scene: Scene, task: Task, settings: OptimiseSettings) -> Influence:

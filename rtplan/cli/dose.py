@@ -1,0 +1,155 @@
+"""rtplan dose: the dose of an open field or of a plan on an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from rtplan.cli.options import AsJson, Device, Threads, print_json, set_threads
+
+if TYPE_CHECKING:
+    from rtplan.domain import Beam, Dose, Grid, Image, Mask
+
+ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
+
+
+def command(
+    image: Path = typer.Argument(..., help="CT: NIfTI or MHA in HU, or a folder with one DICOM series."),
+    out: Path = typer.Option(..., "--out", help="Dose file to write (.nii.gz, .mha), Gy."),
+    plan: Path | None = typer.Option(None, "--plan", help="RTPLAN of rtplan (fluence as compensator)."),
+    open_field: str | None = typer.Option(None, "--open-field", help="Sides of an open field, mm: 100x100."),
+    isocentre: str | None = typer.Option(None, "--isocentre", help="X,Y,Z of the isocentre, LPS mm."),
+    gantry: float = typer.Option(0.0, "--gantry", help="Gantry angle, IEC 61217, degrees."),
+    collimator: float = typer.Option(0.0, "--collimator", help="Collimator angle, degrees."),
+    couch: float = typer.Option(0.0, "--couch", help="Couch angle, degrees."),
+    mu: float = typer.Option(100.0, "--mu", help="Monitor units of the open field."),
+    grid_mm: float = typer.Option(3.0, "--grid", help="Spacing of the dose grid, mm.", min=0.5),
+    body: Path | None = typer.Option(None, "--body", help="Mask of the body; else found on the image."),
+    machine: str = typer.Option("generic_6mv", "--machine", help="Beam file (rtplan models beams)."),
+    curve: str = typer.Option("matrad_default", "--curve", help="HU to density (rtplan models curves)."),
+    device: Device = "cpu",
+    threads: Threads = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Calculate or recalculate a dose (mm, degrees, LPS). All outside the body counts as air.
+
+    Example: rtplan dose ct.nii.gz --open-field 100x100 --gantry 0 --isocentre 0,0,0 --mu 100 --out d.nii.gz
+    """
+    if (plan is None) == (open_field is None):
+        raise typer.BadParameter("give either --plan or --open-field.")
+    if open_field is not None and isocentre is None:
+        raise typer.BadParameter("an open field needs --isocentre X,Y,Z (LPS, mm).")
+    if not str(out).endswith(ENDINGS):
+        raise typer.BadParameter(f"--out is a file that ends in {', '.join(ENDINGS)}.")
+    angles = (gantry, collimator, couch)
+    field = None if open_field is None else (_numbers(open_field, "x", 2), _numbers(isocentre or "", ",", 3))
+    from rtplan.io.nifti import write_volume
+
+    set_threads(threads)
+    density = _image(image)
+    outline = _body(density, body)
+    beams = _beams(plan, field, angles, mu, machine)
+    _demand_inside(beams, outline)
+    dose = _dose(beams, density, outline, density.grid.with_spacing((grid_mm,) * 3), curve, device)
+    write_volume(dose, out)
+    _tell(dose, out, as_json)
+
+
+def _numbers(text: str, separator: str, count: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(separator))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise typer.BadParameter(f"{text!r} is not {count} numbers parted by {separator!r}.")
+    return numbers
+
+
+def _image(path: Path) -> Image:
+    from rtplan.domain import Image
+    from rtplan.errors import FormatError
+    from rtplan.io.image import read_series
+    from rtplan.io.nifti import read_volume
+
+    found = read_series(path) if path.is_dir() else read_volume(path, kind="CT")
+    if not isinstance(found, Image) or found.modality != "CT":
+        raise FormatError(
+            "A dose is calculated on a CT in HU; this is an MR.",
+            where=path.name,
+            action="make a synthetic CT of it first (rtplan synct).",
+        )
+    return found
+
+
+def _body(image: Image, path: Path | None) -> Mask:
+    from rtplan.domain import Mask
+    from rtplan.imaging.body import body_mask
+    from rtplan.io.nifti import read_volume
+
+    if path is None:
+        return body_mask(image)
+    mask = read_volume(path, kind="mask", frame_of_reference=image.grid.frame_of_reference)
+    assert isinstance(mask, Mask)
+    return mask
+
+
+def _beams(
+    plan: Path | None,
+    field: tuple[tuple[float, ...], tuple[float, ...]] | None,
+    angles: tuple[float, float, float],
+    mu: float,
+    machine: str,
+) -> tuple[Beam, ...]:
+    from rtplan.io import rtplan as door
+    from rtplan.planning.openfield import open_field
+
+    if plan is not None:
+        return door.read(plan).beams
+    assert field is not None
+    (u, v), (x, y, z) = field
+    gantry, collimator, couch = angles
+    return (
+        open_field(
+            (u, v),
+            (x, y, z),
+            mu=mu,
+            gantry_deg=gantry,
+            collimator_deg=collimator,
+            couch_deg=couch,
+            machine=machine,
+        ),
+    )
+
+
+def _demand_inside(beams: tuple[Beam, ...], body: Mask) -> None:
+    from rtplan.errors import DoseError
+    from rtplan.planning.around import holds
+
+    for beam in beams:
+        if not holds(body, beam.isocentre_mm):
+            x, y, z = beam.isocentre_mm
+            raise DoseError(
+                f"The isocentre ({x:g}, {y:g}, {z:g}) mm of beam {beam.name} lies outside the body.",
+                action="give it in LPS (x to the left, y to posterior, z to the head), or give --body.",
+            )
+
+
+def _dose(beams: tuple[Beam, ...], image: Image, body: Mask, grid: Grid, curve: str, device: str) -> Dose:
+    from rtplan.planning.beam import load_beam
+    from rtplan.planning.density import load_curve
+    from rtplan.planning.engine import Engine
+
+    engine = Engine(load_beam(beams[0].machine), load_curve(curve), device)
+    return engine.calculate(beams, [image], body, grid)[0]
+
+
+def _tell(dose: Dose, out: Path, as_json: bool) -> None:
+    from rtplan.domain import Finding
+
+    top = Finding("Max[Gy]", float(dose.array.max()), "Gy", "dose", dose_kind=dose.kind)
+    if as_json:
+        print_json([top], [], out=str(out))
+    else:
+        typer.echo(f"{out}: maximum {top.value:.3f} Gy on {dose.grid}")

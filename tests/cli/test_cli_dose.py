@@ -1,0 +1,73 @@
+"""rtplan dose through its files: the reference point in water, a plan read back, refusals and exit codes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtplan.cli import DONE, REFUSED, WRONG_CALL, main
+from rtplan.domain import Dose, Grid, Image
+from rtplan.io.nifti import read_volume, write_volume
+
+GRID = Grid.axial((40, 80, 60), (5.0, 4.0, 5.0), (-147.5, -38.0, -97.5))
+
+
+@pytest.fixture(scope="module")
+def tank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Water with its surface at y = 0, air in front of it."""
+    y = GRID.to_patient(np.stack(np.indices(GRID.shape), axis=-1))[..., 1]
+    x = GRID.to_patient(np.stack(np.indices(GRID.shape), axis=-1))[..., 0]
+    water = (y > 0) & (y < 250) & (np.abs(x) < 140)
+    path = tmp_path_factory.mktemp("tank") / "tank.nii.gz"
+    return write_volume(Image(GRID, np.where(water, 0.0, -1000.0)), path)
+
+
+def call(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as leave:
+        main([str(a) for a in arguments])
+    return int(leave.value.code or 0)
+
+
+def test_open_field_gives_one_gray_at_the_reference_point(
+    tank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "d.mha"
+    field = ("--open-field", "100x100", "--gantry", 0, "--isocentre", "0,100,0", "--mu", 100)
+    assert call("dose", tank, *field, "--grid", 4, "--out", out, "--json") == DONE
+    said = json.loads(capsys.readouterr().out)
+    assert said["findings"][0]["unit"] == "Gy"
+    dose = read_volume(out, kind="dose")
+    assert isinstance(dose, Dose)
+    index = np.round(dose.grid.to_index([0.0, 100.0, 0.0])).astype(int)
+    nearest = dose.grid.to_patient(index)
+    assert dose.array[tuple(index)] == pytest.approx(1.0, abs=0.02)
+    assert abs(nearest[1] - 100.0) <= 2.0
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--open-field", "100x100"], WRONG_CALL),
+        (["--open-field", "wide", "--isocentre", "0,100,0"], WRONG_CALL),
+        (["--open-field", "100x100", "--isocentre", "0,100"], WRONG_CALL),
+        ([], WRONG_CALL),
+        (["--open-field", "100x100", "--isocentre", "0,-500,0"], REFUSED),
+        (["--open-field", "100x100", "--isocentre", "0,100,0", "--mu", "-3"], REFUSED),
+        (["--open-field", "100x100", "--isocentre", "0,100,0", "--machine", "nonsense"], REFUSED),
+        (["--plan", "absent.dcm"], REFUSED),
+    ],
+)
+def test_bad_calls_leave_nothing(
+    tank: Path, tmp_path: Path, options: list[str], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "d.nii.gz"
+    assert call("dose", tank, *options, "--out", out) == code
+    assert not out.exists()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_missing_image_and_a_wrong_ending_are_refused(tank: Path, tmp_path: Path) -> None:
+    field = ("--open-field", "100x100", "--isocentre", "0,100,0")
+    assert call("dose", tmp_path / "absent.nii.gz", *field, "--out", tmp_path / "d.nii.gz") == REFUSED
+    assert call("dose", tank, *field, "--out", tmp_path / "d.txt") == WRONG_CALL
