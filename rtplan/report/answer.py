@@ -17,6 +17,8 @@ from rtplan.report.words import (
     about,
     counted,
     in_words,
+    judgement,
+    limit_words,
     listed,
     number,
     points,
@@ -29,7 +31,7 @@ from rtplan.report.words import (
 def endpoint(row_: Row) -> str:
     """Return what a risk is the risk of, as far as the finding says."""
     said = row_.first.detail.get("endpoint")
-    name = str(said) if said else (row_.first.model or row_.metric)
+    name = limit_words(str(said)) if said else (row_.first.model or row_.metric)
     kind = "tumour control" if row_.metric.startswith("TCP") else name
     return (
         kind if not row_.structure or row_.structure.lower() in kind.lower() else f"{kind} ({row_.structure})"
@@ -198,7 +200,7 @@ def _share(patient: Patient, finding: Finding) -> str:
 def _goals(patient: Patient, book: Book) -> Fact:
     base = book.reference or ""
     judged = [r for r in book.goals if base in r.values and r.first.verified]
-    missed = [about(r.first) for r in judged if r.values[base].verdict == "missed"]
+    missed = [about(r.first) for r in judged if judgement(r.values[base]) == "missed"]
     turned = [f"{about(r.first)} on {listed(arms)}" for r in judged if (arms := _turning(r, base))]
     met = len(judged) - len(missed)
     text = f"{met} of {counted(len(judged), 'limit')} met on {base} (verified goals only)"
@@ -209,8 +211,8 @@ def _goals(patient: Patient, book: Book) -> Fact:
 
 def _turning(goal: Row, base: str) -> list[str]:
     """Return the arms on which the judgement of a goal is another one than on the reference."""
-    missed = goal.values[base].verdict == "missed"
-    return [arm for arm, f in goal.values.items() if (f.verdict == "missed") != missed]
+    missed = judgement(goal.values[base]) == "missed"
+    return [arm for arm, f in goal.values.items() if (judgement(f) == "missed") != missed]
 
 
 def _verdict(patient: Patient, book: Book, provenance: Mapping[str, Any]) -> str:

@@ -113,6 +113,8 @@ def _stand_in(patient: Patient) -> str | None:
     for finding in patient.findings:
         if finding.quantity == "difference" and finding.reference_arm:
             return finding.reference_arm
+    if patient.plan is not None and patient.plan.made_on in patient.doses:
+        return patient.plan.made_on
     return patient.arms[-1] if patient.arms else None
 
 

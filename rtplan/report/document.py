@@ -155,7 +155,7 @@ def _facts(content: Content) -> Flowable:
     ]
     look = [("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0)]
     look += [("TOPPADDING", (0, 0), (-1, -1), 1.5), ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5)]
-    return PdfTable(rows, colWidths=[38 * mm, (WIDTH_MM - 38) * mm], style=look)
+    return PdfTable(rows, colWidths=[38 * mm, (WIDTH_MM - 38) * mm], splitInRow=1, style=look)
 
 
 def _block(block: Block) -> Iterable[Flowable]:
@@ -203,7 +203,7 @@ def _table(table: Table) -> Iterable[Flowable]:
         ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5),
     ]
     yield _paragraph(table.caption, _text("bold", 8.5, spaceBefore=6, spaceAfter=2, keepWithNext=1))
-    yield PdfTable([head, *rows], colWidths=widths, repeatRows=1, style=look)
+    yield PdfTable([head, *rows], colWidths=widths, repeatRows=1, splitInRow=1, style=look)
     for note in table.notes:
         yield _paragraph(note, _text("regular", 7, textColor=QUIET, spaceBefore=1.5))
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from PIL import Image as Pixels
@@ -30,6 +31,15 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
     (0, (8, 2)),
     (0, (4, 1.2, 1, 1.2, 1, 1.2)),
 )
+#: Isodose lines from low to high.
+ISODOSE_COLOURS = ("#9ECAE1", "#C6DBEF", "#FFFFFF", "#FFF7BC", "#FEC44F", "#FE9929")
+#: Differences: blue for less, white for none, orange for more (told apart by all kinds of colour vision).
+DIFFERENCE_COLOURS = (
+    "#08306B", "#1F5FA0", "#4A90C4", "#8DBCDC", "#CFE1EF", "#FFFFFF",
+    "#FBE0C4", "#F5B579", "#E48636", "#B8560F", "#6B2A00",
+)  # fmt: skip
+#: Colours that the palette of the PNGs must hold besides those of structures.
+ACCENTS = tuple(colour for colour in (*ISODOSE_COLOURS, *DIFFERENCE_COLOURS) if colour != "#FFFFFF")
 INK, GREY, RULE = "#1B2126", "#5B6770", "#D5DADE"
 INCH_MM = 25.4
 
@@ -103,13 +113,26 @@ def empty_figure(width_mm: float, height_mm: float) -> Figure:
     return figure
 
 
+@cache
+def _palette() -> Pixels.Image:
+    """Return 256 colours: greys for the images, and every accent towards black and towards white."""
+    greys = [(level, level, level) for level in np.linspace(0, 255, 120).round().astype(int)]
+    accents = [np.array(to_rgb(colour)) * 255.0 for colour in (*COLOURS, *ACCENTS)]
+    ways = ((1.0, 0.0), (0.72, 0.0), (0.45, 0.0), (0.7, 0.3), (0.4, 0.6))  # share of the colour, of white
+    mixed = [accent * share + 255.0 * white for accent in accents for share, white in ways]
+    colours = [*greys, *((round(r), round(g), round(b)) for r, g, b in mixed)][:256]
+    holder = Pixels.new("P", (1, 1))
+    holder.putpalette([int(part) for colour in colours for part in colour] + [0] * (768 - 3 * len(colours)))
+    return holder
+
+
 def png_bytes(figure: Figure, dpi: float) -> tuple[bytes, tuple[int, int]]:
-    """Return a figure as a PNG of at most 256 colours, the same bytes every time, and its size."""
+    """Return a figure as a PNG of 256 fixed colours, the same bytes every time, and its size."""
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(dpi)
     canvas.draw()
     pixels = Pixels.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy(), "RGB")
-    small = pixels.quantize(256, method=Pixels.Quantize.MEDIANCUT, dither=Pixels.Dither.NONE)
+    small = pixels.quantize(palette=_palette(), dither=Pixels.Dither.NONE)
     stream = io.BytesIO()
     small.save(stream, format="PNG", compress_level=6, dpi=(dpi, dpi))
     return stream.getvalue(), pixels.size

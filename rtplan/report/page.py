@@ -18,6 +18,9 @@ from rtplan.report.plots import Curves
 from rtplan.report.results import SEVERITIES
 from rtplan.report.words import tied
 
+#: A DOI in a text: letters, digits and the few signs that need no quoting.
+_DOI = re.compile(r"doi:(10\.[0-9]{4,9}/[A-Za-z0-9._/()-]*[A-Za-z0-9)])")
+
 
 def render(patient: Patient, provenance: Mapping[str, Any], curves: Curves | None = None) -> str:
     """Return a patient's report as HTML.
@@ -53,14 +56,16 @@ def data_uri(picture: Picture) -> str:
 
 
 def prose(text: str) -> Markup:
-    """Return a text as safe HTML in which units stay with their numbers and options (``--out``) stay whole.
+    """Return a text as safe HTML: units stay with numbers, options (``--out``) stay whole, DOIs are links.
 
     Examples
     --------
     >>> prose("<b> by --structures FILE")
     Markup('&lt;b&gt; by <span class="whole">--structures</span> FILE')
     """
-    return Markup(re.sub(r"--[a-z][a-z-]*", r'<span class="whole">\g<0></span>', str(escape(tied(text)))))
+    safe = str(escape(tied(text)))
+    safe = re.sub(r"--[a-z][a-z-]*", r'<span class="whole">\g<0></span>', safe)
+    return Markup(_DOI.sub(r'<a href="https://doi.org/\g<1>">\g<0></a>', safe))
 
 
 @cache

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rtplan.domain import Finding
 from rtplan.report.content import Picture
 from rtplan.report.figures import COLOURS, DASHES, GREY, INK, drawable, empty_figure, looks, picture, style
-from rtplan.report.words import listed, number, risk_interval, shortened
+from rtplan.report.words import listed, number, shortened
 
 Float = NDArray[np.float64]
 
@@ -208,12 +208,12 @@ def risk_picture(
     values, changes : mapping of str to Finding
         By arm: the risk (fraction), its difference to the reference (fraction). Either may be empty.
     """
-    height = 15.0 + 6.2 * len(arms)
+    height = 18.0 + 6.4 * len(arms)
     with style():
         figure = empty_figure(WIDTH_MM, height)
         parts = figure.add_gridspec(
             1, 2, width_ratios=[1.0, 1.0], left=0.105, right=0.985, wspace=0.07,
-            top=1.0 - 6.0 / height, bottom=9.0 / height,
+            top=1.0 - 6.0 / height, bottom=11.5 / height,
         )  # fmt: skip
         left = figure.add_subplot(parts[0])
         right = figure.add_subplot(parts[1], sharey=left)
@@ -277,9 +277,3 @@ def _absent(axes: Axes, rank: int, word: str) -> None:
         word, (0.0, rank), xytext=(5, 0), textcoords="offset points", xycoords=("data", "data"),
         ha="left", va="center", fontsize=7.5, color=GREY, style="italic",
     )  # fmt: skip
-
-
-def interval_words(finding: Finding) -> str:
-    """Return what the table says of a finding's interval, with the method where it is known."""
-    words = risk_interval(finding)
-    return f"{words} ({finding.interval_method})" if finding.interval95 and finding.interval_method else words

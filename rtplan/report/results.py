@@ -11,7 +11,7 @@ from rtplan.domain import Finding, Notice, Patient
 from rtplan.report.answer import endpoint
 from rtplan.report.book import Book, Row
 from rtplan.report.content import Block, Cell, Message, Table, row
-from rtplan.report.plots import interval_words, risk_picture
+from rtplan.report.plots import risk_picture
 from rtplan.report.words import (
     DECIMALS,
     NOT_EVALUABLE,
@@ -19,14 +19,18 @@ from rtplan.report.words import (
     about,
     amount,
     counted,
+    judgement,
     limit_words,
     listed,
     number,
     points,
     risk,
+    risk_interval,
 )
 
-UNVERIFIED = "‡ not verified against its publication or protocol document: shown, but it decides nothing."
+UNVERIFIED = (
+    "‡ and signs in brackets: not verified against a publication or protocol document; decides nothing."
+)
 _TONES: Mapping[str, str] = {"met": "good", "wish_met": "good", "missed": "bad"}
 
 
@@ -66,9 +70,13 @@ def goals_block(patient: Patient, book: Book) -> Block:
         rows=rows,
         widths=(2.0, 1.7, 0.9, 0.9, *([1.25] * len(shown)), 0.8),
         numeric=tuple(range(4, 4 + len(shown))),
-        notes=(f"{signs}; {NOT_EVALUABLE} not evaluable.", *unverified, *sources.notes()),
+        notes=(f"{signs}; {NOT_EVALUABLE} not evaluable. {_decides(book)}", *unverified, *sources.notes()),
     )
     return Block("goals", title, tables=(table,))
+
+
+def _decides(book: Book) -> str:
+    return f"The verdict is that of {book.reference}; on other arms the sign says how it would turn out."
 
 
 def _absent(patient: Patient, otherwise: str) -> str:
@@ -99,9 +107,11 @@ def _with_kind(item: Row) -> str:
 def _goal_cell(finding: Finding | None) -> Cell:
     if finding is None or finding.value is None:
         return Cell(NOT_EVALUABLE, "quiet")
-    sign = VERDICTS[finding.verdict][0]
-    tone = "" if finding.verified is False else _TONES.get(finding.verdict, "")
-    return Cell(f"{judged_amount(finding)} {sign}".strip(), tone)
+    judged = judgement(finding)
+    sign = VERDICTS[judged][0]
+    if finding.verified is False and sign:
+        return Cell(f"{judged_amount(finding)} ({sign})")
+    return Cell(f"{judged_amount(finding)} {sign}".strip(), _TONES.get(judged, ""))
 
 
 def judged_amount(finding: Finding) -> str:
@@ -158,8 +168,7 @@ def outcome_block(patient: Patient, book: Book) -> Block:
     shown = [r for r in book.outcomes if r.values or r.changes]
     if not shown:
         return Block("outcome", title, absent=_absent(patient, "no risk that could be evaluated"))
-    sources = Sources()
-    tables = tuple(_outcome_table(r, book, sources) for r in shown)
+    tables = tuple(_outcome_table(r, book) for r in shown)
     pictures = tuple(
         risk_picture(f"{r.metric}: {endpoint(r)}", [a for a in book.arms if a in (*r.values, *r.changes)],
                      r.values, r.changes)
@@ -172,46 +181,69 @@ def outcome_block(patient: Patient, book: Book) -> Block:
     return Block("outcome", title, sentences, pictures, tables)
 
 
-def _outcome_table(item: Row, book: Book, sources: Sources) -> Table:
+#: What a finding's detail is called in the table; anything else keeps its own name.
+_DETAILS: Mapping[str, str] = {
+    "geud_gy": "gEUD [Gy]",
+    "alpha_beta_gy": "α/β [Gy]",
+    "organ_definition": "organ",
+}
+_SAID_ELSEWHERE = ("endpoint", "dose_kind", "warnings", "spread")
+
+
+def _outcome_table(item: Row, book: Book) -> Table:
     arms = [arm for arm in book.arms if arm in (*item.values, *item.changes, *item.missing)]
-    first = item.first
-    detail = settings_of(first)
-    notes = [
-        f"Model {first.model or 'not named'}; dose {first.dose_kind or 'not named'}"
-        f"{f'; {detail}' if detail else ''}; source {first.source or 'not named'}.",
-    ]
-    if first.verified is False:
-        notes.append(UNVERIFIED)
+    own, common = _details(item)
     return Table(
-        caption=f"{first.metric}: {endpoint(item)}.",
-        head=("Arm", "Risk", "95 % interval", "Difference", "95 % interval of the difference", "Verdict"),
-        rows=tuple(_outcome_row(item, arm, book) for arm in arms),
-        widths=(1.0, 0.9, 2.6, 1.0, 2.6, 1.4),
-        notes=tuple(notes),
-    )
+        caption=f"{item.metric}: {endpoint(item)}.",
+        head=("Arm", *(_DETAILS.get(key, key) for key in own), "Risk", "95 % interval", "Difference",
+              "95 % interval of the difference", "Verdict"),
+        rows=tuple(_outcome_row(item, arm, book, own) for arm in arms),
+        widths=(1.2, *([1.0] * len(own)), 1.0, 1.7, 1.2, 2.0, 1.4),
+        notes=_outcome_notes(item, common),
+    )  # fmt: skip
 
 
-def settings_of(finding: Finding) -> str:
-    """Return what a finding's detail says of how it was made, as text."""
-    said = {key: value for key, value in finding.detail.items() if key != "endpoint"}
-    return ", ".join(f"{key} {_short(value)}" for key, value in said.items())
+def _details(item: Row) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return which details differ between the arms, and those that all arms share."""
+    details = [dict(f.detail) for f in item.values.values()] or [{}]
+    keys = [key for key in details[0] if key not in _SAID_ELSEWHERE]
+    shared = {key: details[0][key] for key in keys if all(d.get(key) == details[0][key] for d in details)}
+    own = [key for key in keys if key not in shared and isinstance(details[0][key], int | float)]
+    return tuple(own[:2]), shared
+
+
+def _outcome_notes(item: Row, common: Mapping[str, Any]) -> tuple[str, ...]:
+    first = item.first
+    facts = [f"Model {first.model or 'not named'}", f"dose {first.dose_kind or 'not named'}"]
+    facts += [f"{_DETAILS.get(key, key)} {_short(value)}" for key, value in common.items()]
+    notes = [f"{'; '.join(facts)}. Source: {first.source or 'not named'}."]
+    methods = [f.interval_method for f in (*item.values.values(), *item.changes.values()) if f.interval95]
+    if methods:
+        notes.append(f"Intervals: {'; '.join(m for m in dict.fromkeys(methods) if m)}.")
+    warned = [str(w) for f in item.values.values() for w in f.detail.get("warnings", ())]
+    notes += [f"Warning: {text}" for text in dict.fromkeys(warned)]
+    if first.verified is False:
+        notes.append("‡ This parameter set is not verified against its publication.")
+    return tuple(notes)
 
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _outcome_row(item: Row, arm: str, book: Book) -> tuple[Cell, ...]:
+def _outcome_row(item: Row, arm: str, book: Book, own: tuple[str, ...]) -> tuple[Cell, ...]:
     value, change = item.values.get(arm), item.changes.get(arm)
-    is_reference = arm == book.reference
-    verdict = change.verdict if change else "none"
+    base = arm == book.reference
+    sign, word = VERDICTS[change.verdict if change else "none"]
+    details = dict(value.detail) if value else {}
     return row(
         Cell(arm, "strong"),
+        *(number(details[key], 2) if key in details else "–" for key in own),
         risk(value.value) if value and value.value is not None else Cell(NOT_EVALUABLE, "quiet"),
-        interval_words(value) if value else "–",
-        "reference" if is_reference else points(change.value) if change and change.value is not None else "–",
-        "–" if is_reference or change is None else interval_words(change),
-        "–" if is_reference else " ".join(part for part in VERDICTS[verdict] if part),
+        risk_interval(value) if value else "–",
+        "reference" if base else points(change.value) if change and change.value is not None else "–",
+        "–" if base or change is None else risk_interval(change),
+        f"{sign} {word}" if sign else "–",
     )
 
 

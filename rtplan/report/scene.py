@@ -117,6 +117,8 @@ def chosen(patient: Patient) -> tuple[str, ...]:
         if structure.is_target:
             return 0, -prescribed.get(name, 0.0), 0, name
         known = _FIRST.index(name) if name in _FIRST else len(_FIRST)
+        if name.endswith("_Wall"):  # its organ is drawn already
+            return 3, 0.0, known, name
         return 1 if name in with_results else 2, 0.0, known, name
 
     shown = [s for s in patient.structures.values() if s.kind not in ("EXTERNAL", "CONTROL", "SUPPORT")]

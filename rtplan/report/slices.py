@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from rtplan.domain import Image, Patient
 from rtplan.errors import GeometryMismatch
 from rtplan.report.content import Picture
-from rtplan.report.figures import DASHES, INK, drawable, empty_figure, picture, style
+from rtplan.report.figures import (
+    DASHES,
+    DIFFERENCE_COLOURS,
+    INK,
+    ISODOSE_COLOURS,
+    drawable,
+    empty_figure,
+    picture,
+    style,
+)
 from rtplan.report.planes import Plane, join, sample
 from rtplan.report.scene import Isodoses, Scene, doses_on
 from rtplan.report.words import listed, number, place, shortened
@@ -26,16 +35,9 @@ Float = NDArray[np.float64]
 
 WIDTH_MM = 186.0
 CT_WINDOW_HU = (-160.0, 240.0)
-#: Isodose lines from low to high: lighter and more closely dashed, the highest ones drawn through.
-ISODOSE_COLOURS = ("#9ECAE1", "#C6DBEF", "#FFFFFF", "#FFF7BC", "#FEC44F", "#FE9929")
 #: Where each line bears its number, seen from the shown point (0: right, 90: down).
 _LABEL_ANGLES_DEG = (0.0, 150.0, 40.0, 215.0, 320.0, 80.0)
 _ISODOSE_DASHES = (DASHES[2], DASHES[3], DASHES[1], DASHES[0], DASHES[4], DASHES[0])
-#: Blue for less, white for none, orange for more (told apart by all kinds of colour vision).
-DIFFERENCE_COLOURS = (
-    "#08306B", "#1F5FA0", "#4A90C4", "#8DBCDC", "#CFE1EF", "#FFFFFF",
-    "#FBE0C4", "#F5B579", "#E48636", "#B8560F", "#6B2A00",
-)  # fmt: skip
 #: Ends of the colours' steps as shares of the scale: finer where little changes.
 DIFFERENCE_STEPS = (-1.0, -0.5, -0.25, -0.1, -0.04, 0.04, 0.1, 0.25, 0.5, 1.0)
 _DARK: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="black", alpha=0.55)]

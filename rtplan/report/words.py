@@ -88,7 +88,7 @@ def points(fraction: float) -> str:
 def risk_interval(finding: Finding) -> str:
     """Return the 95 % interval of a probability or of a difference, or why there is none."""
     if finding.interval95 is None:
-        return finding.reason or NO_INTERVAL
+        return finding.reason or finding.interval_method or NO_INTERVAL
     sign = finding.quantity == "difference"
     low, high = (number(100.0 * end, 2, sign=sign) for end in finding.interval95)
     return f"{low} to {high} {'pp' if sign else '%'}"
@@ -125,6 +125,11 @@ def bare(metric: str) -> str:
 def about(finding: Finding) -> str:
     """Return what a finding is about: structure and metric without unit."""
     return f"{finding.structure or ''} {bare(finding.metric)}".strip()
+
+
+def judgement(finding: Finding) -> str:
+    """Return the verdict, or where none was given how the value would be judged (another arm, unverified)."""
+    return finding.verdict if finding.verdict != "none" else str(finding.detail.get("would_be", "none"))
 
 
 def limit_words(limit: str | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,10 @@ from rtplan.domain import (
     Structure,
 )
 from rtplan.domain.nomenclature import kind_of
+from rtplan.report.assemble import assemble
+from rtplan.report.content import Content
+from rtplan.report.document import document_of
+from rtplan.report.page import page_of
 
 FRAME = "1.2.826.0.1.3680043.10.9999.1"
 ARMS = ("CT", "CT0", "CTpop", "CTpop_bone", "CTstrat", "SynCT")
@@ -136,9 +139,11 @@ def _goal(arm: str, structure: str, metric: str, value: float, unit: str, **more
         sign, number = text.split()
         return value <= float(number) if sign == "<=" else value >= float(number)
 
-    verdict = "none"
+    judged = "none"
     if limit:
-        verdict = "missed" if not holds(limit) else "wish_met" if wish and holds(wish) else "met"
+        judged = "missed" if not holds(limit) else "wish_met" if wish and holds(wish) else "met"
+    verdict = judged if arm == "CT" and more.get("verified", True) else "none"
+    more["detail"] = {"priority": 1, "would_be": judged}
     return Finding(
         metric, value, unit, "EvaluateProtocol", arm=arm, structure=structure, verdict=verdict,
         dose_kind="physical", covered_fraction=1.0, **{"verified": True, "source": SOURCE, **more},
@@ -196,22 +201,30 @@ def risk_findings(*, interval: bool = True) -> list[Finding]:
         "structure": "Rectum", "dose_kind": "EQD2(3)", "model": "rectum_bleeding_g2_quantec2010",
         "source": "doi:10.1016/j.ijrobp.2009.03.078", "step": "EstimateOutcome", "unit": "1",
         "verified": interval,
-        "interval_method": "paired, 2000 Sobol points, seed 1" if interval else None,
-        "detail": MappingProxyType({
-            "endpoint": "late rectal toxicity, grade ≥ 2 or bleeding", "geud_gy": 61.43, "alpha_beta_gy": 3.0,
-        }),
+        "interval_method": "2000 Sobol points, seed 1" if interval else "no published interval",
     }  # fmt: skip
     base = 0.0521
     for arm in ARMS:
         value = base * SCALE[arm] ** 9
         ends = (0.42 * value, 1.9 * value) if interval else None
-        found.append(Finding("NTCP", value, arm=arm, interval95=ends, **common))
+        detail = {
+            "endpoint": "late rectal toxicity, grade >= 2 or bleeding",
+            "organ_definition": "whole organ with contents",
+            "geud_gy": 61.43 * SCALE[arm],
+            "dose_kind": "EQD2(3)",
+            "alpha_beta_gy": 3.0,
+            "warnings": ["2.2 Gy per fraction lies outside 1.8–2.0 Gy."],
+        }
+        found.append(Finding("NTCP", value, arm=arm, interval95=ends, detail=detail, **common))
         if arm != "CT":
             change = value - base
             spread = (change - 0.4 * abs(change) - 0.0002, change + 0.4 * abs(change) + 0.0002)
+            more = (
+                {**common, "interval_method": f"paired, {common['interval_method']}"} if interval else common
+            )
             found.append(
                 Finding("NTCP", change, arm=arm, reference_arm="CT", quantity="difference",
-                        interval95=spread if interval else None, **common)
+                        interval95=spread if interval else None, **more)
             )  # fmt: skip
     return found
 
@@ -310,7 +323,11 @@ def full_patient() -> Patient:
         plan=plan_of(),
         doses=doses,
         findings=(
-            *goal_findings(), *difference_findings(), *risk_findings(), *image_findings(), *missing_findings(),
+            *goal_findings(),
+            *difference_findings(),
+            *risk_findings(),
+            *image_findings(),
+            *missing_findings(),
         ),
         notices=NOTICES,
         history=(Record("Register", {"deformable": False}, 6.2, 812.0, "0.1.0", "", 1),),
@@ -361,7 +378,7 @@ def mr_only_patient() -> Patient:
         structures={"Prostate": Structure("Prostate", "ORGAN", Contours(tuple(rings), FRAME))},
         findings=tuple(
             Finding(metric, None, unit, step, structure="Rectum", verdict="not_evaluable", reason=reason)
-            for metric, unit, step in (("NTCP", "1", "EstimateOutcome"), ("V70Gy[%]", "%", "EvaluateProtocol"))
+            for metric, unit, step in (("NTCP", "1", "EstimateOutcome"), ("V70Gy[%]", "%", "Evaluate"))
         ),
         notices=(
             Notice(
@@ -399,11 +416,17 @@ def truncated_patient() -> Patient:
         for arm in ARMS
     ]  # fmt: skip
     notice = Notice(
-        "BODY_TRUNCATED", "warn", "The CT is cropped: 31 % of the body's lateral surface is the image's border.",
+        "BODY_TRUNCATED", "warn", "The CT is cropped: 31 % of the lateral surface is the image's border.",
         "supply a CT that shows the skin all round",
     )  # fmt: skip
+    shown = ("CT", "CTpop", "SynCT")
     return replace(
-        whole, key="77d0aa12bc34", findings=(*kept, *image_findings(), *gone), notices=(notice, *NOTICES[:1])
+        whole,
+        key="77d0aa12bc34",
+        images={name: whole.images[name] for name in shown},
+        doses={name: whole.doses[name] for name in shown},
+        findings=tuple(f for f in (*kept, *image_findings(), *gone) if f.arm in shown),
+        notices=(notice, *NOTICES[:1]),
     )
 
 
@@ -420,6 +443,36 @@ def mr_only() -> Patient:
 @pytest.fixture(scope="session")
 def truncated() -> Patient:
     return truncated_patient()
+
+
+@dataclass(frozen=True)
+class Made:
+    """One report, assembled once for all tests of a session."""
+
+    patient: Patient
+    content: Content
+    page: str
+    document: bytes
+
+
+def _made(patient: Patient) -> Made:
+    content = assemble(patient, PROVENANCE, curves_of(patient))
+    return Made(patient, content, page_of(content), document_of(content))
+
+
+@pytest.fixture(scope="session")
+def full_report(full: Patient) -> Made:
+    return _made(full)
+
+
+@pytest.fixture(scope="session")
+def mr_only_report(mr_only: Patient) -> Made:
+    return _made(mr_only)
+
+
+@pytest.fixture(scope="session")
+def truncated_report(truncated: Patient) -> Made:
+    return _made(truncated)
 
 
 @pytest.fixture(scope="session")
