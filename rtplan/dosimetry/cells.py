@@ -96,10 +96,11 @@ def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Flo
     and the moments of the cut part are its integrals: exact for a plane.
     """
     reach = np.abs(normal) * width
-    reach = np.maximum(reach, 0.03 * reach.max(axis=1, keepdims=True) + 1e-12)
-    half = 0.5 * reach.sum(axis=1)
+    largest = np.maximum(np.maximum(reach[:, 0], reach[:, 1]), reach[:, 2])
+    reach = np.maximum(reach, 0.03 * largest[:, None] + 1e-12)
+    half = 0.5 * (reach[:, 0] + reach[:, 1] + reach[:, 2])
     t = np.clip(-distance, -half, half)
-    scale = reach.prod(axis=1)
+    scale = reach[:, 0] * reach[:, 1] * reach[:, 2]
     share, first, second = np.zeros(len(t)), np.zeros(len(t)), np.zeros(len(t))
     for signs in _SIGNS:
         x = np.maximum(t + half - reach @ signs, 0.0)
@@ -113,6 +114,6 @@ def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Flo
     mean = t - first / (24.0 * scale) / safe
     mean = np.where(share > 1e-9, np.clip(mean, -half, t), t)
     square = t * t - 2.0 * t * first / (24.0 * scale) / safe + 2.0 * second / (120.0 * scale) / safe
-    whole = (reach * reach).sum(axis=1) / 12.0
+    whole = np.einsum("ij,ij->i", reach, reach) / 12.0
     part = np.clip(square - mean * mean, 0.0, whole)
     return share, np.where(share >= 1.0, 0.0, mean), np.where(share > 1e-9, whole - part, whole)

@@ -34,14 +34,12 @@ class Lattice:
     @property
     def u_mm(self) -> Float:
         """Centres along u, shape (nu,)."""
-        centres: Float = self.corner_mm[0] + (np.arange(self.shape[1]) + 0.5) * self.step_mm
-        return centres
+        return self.corner_mm[0] + (np.arange(self.shape[1], dtype=np.float64) + 0.5) * self.step_mm
 
     @property
     def v_mm(self) -> Float:
         """Centres along v, shape (nv,)."""
-        centres: Float = self.corner_mm[1] + (np.arange(self.shape[0]) + 0.5) * self.step_mm
-        return centres
+        return self.corner_mm[1] + (np.arange(self.shape[0], dtype=np.float64) + 0.5) * self.step_mm
 
 
 @dataclass(frozen=True)
@@ -64,16 +62,16 @@ class Outline:
     radius: Float
 
     @classmethod
-    def of(cls, rings: Sequence[Float]) -> Outline:
+    def of(cls, rings: Sequence[Float], radii: Sequence[float] = ()) -> Outline:
         """Make an outline of closed rings, each of shape (n, 2), without a repeated first point."""
         counts = np.array([len(ring) for ring in rings], dtype=np.int64)
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        radii = np.array([np.sqrt(abs(area(ring)) / np.pi) for ring in rings])
+        radii = radii or [equal_radius(ring) for ring in rings]
         return cls(
             np.concatenate(list(rings)),
             np.repeat(starts, counts),
             np.repeat(counts, counts),
-            np.repeat(radii, counts),
+            np.repeat(np.asarray(radii, np.float64), counts),
         )
 
     def neighbour(self, vertex: Index, by: int) -> Index:
@@ -102,18 +100,23 @@ class Outline:
 
 def area(ring: Float) -> float:
     """Return the signed area of a ring of shape (n, 2), mm² (shoelace formula)."""
-    u, v = (ring - ring.mean(axis=0)).T
-    return float(0.5 * (u @ np.roll(v, -1) - v @ np.roll(u, -1)))
+    u, v = ring[:, 0] - ring[0, 0], ring[:, 1] - ring[0, 1]
+    return float(0.5 * (u[:-1] @ v[1:] - v[:-1] @ u[1:]))
+
+
+def equal_radius(ring: Float) -> float:
+    """Return the radius of the circle of a ring's area, mm."""
+    return float(np.sqrt(abs(area(ring)) / np.pi))
 
 
 def to_segments(points: Float, begin: Float, end: Float) -> Float:
     """Return the squared distance of points to segments, all of shape (..., 2), broadcast."""
-    edge = end - begin
-    away = points - begin
-    length = (edge * edge).sum(-1)
-    share = np.clip((away * edge).sum(-1) / np.where(length > 0, length, 1.0), 0.0, 1.0)
-    rest = away - share[..., None] * edge
-    squared: Float = (rest * rest).sum(-1)
+    edge_u, edge_v = end[..., 0] - begin[..., 0], end[..., 1] - begin[..., 1]
+    away_u, away_v = points[..., 0] - begin[..., 0], points[..., 1] - begin[..., 1]
+    length = edge_u * edge_u + edge_v * edge_v
+    share = (away_u * edge_u + away_v * edge_v) / np.where(length > 0, length, 1.0)
+    share = np.minimum(np.maximum(share, 0.0), 1.0)
+    squared: Float = (away_u - share * edge_u) ** 2 + (away_v - share * edge_v) ** 2
     return squared
 
 

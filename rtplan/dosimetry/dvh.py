@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from rtplan.domain import Dose, Grid, Mask, Structure
 from rtplan.dosimetry.cells import CAPS, Cells
 from rtplan.dosimetry.curve import Curve, accumulate
-from rtplan.dosimetry.distance import area
 from rtplan.dosimetry.histogram import Dvh, Settings
 from rtplan.dosimetry.lookup import Field, Place, crop_around
 from rtplan.dosimetry.reading import MetricValue, value
@@ -23,6 +22,11 @@ from rtplan.errors import DoseError, GeometryMismatch, StructureError
 __all__ = ["Dvh", "MetricValue", "Settings", "dvh", "dvhs", "value"]
 
 Float = NDArray[np.float64]
+
+#: The first cells' side is this part of the cube root of the volume; each next side is this much smaller.
+FIRST_STEP, FINER = 11.0, 1.6
+#: Times as many cells at the next side.
+GROWTH = 3.5
 
 
 def dvh(structure: Structure, dose: Dose, settings: Settings | None = None) -> Dvh:
@@ -65,18 +69,25 @@ def dvhs(structure: Structure, doses: Sequence[Dose], settings: Settings | None 
     for dose in doses[1:]:
         doses[0].demand_same_grid(dose)
     _demand_frame(structure, doses[0].grid)
-    levels = _levels(structure, doses[0].grid)
-    coarse = _Sampled.of(next(levels), doses, settings)
+    coarse, fine = _refined(structure, doses[0], settings)
+    read_coarse, read_fine = _Sampled.of(coarse, doses, settings), _Sampled.of(fine, doses, settings)
+    return tuple(_finish(structure.name, read_fine, read_coarse, i, doses[i]) for i in range(len(doses)))
+
+
+def _refined(structure: Structure, dose: Dose, settings: Settings) -> tuple[Cells, Cells]:
+    """Return the last two samplings: the first whose error is within the tolerance, and the one before."""
+    levels = _levels(structure, dose.grid)
+    coarse = _Sampled.of(next(levels), [dose], settings)
+    _demand_covered(structure.name, coarse)
     fine = coarse
     for cells in levels:
-        fine = _Sampled.of(cells, doses, settings)
-        if (
-            _change(coarse.reading(0), fine.reading(0), settings) <= 1.0
-            or len(cells.points) > settings.most_cells
-        ):
+        fine = _Sampled.of(cells, [dose], settings)
+        if _error_left(coarse.reading(0), fine.reading(0), settings) <= 1.0:
+            break
+        if GROWTH * len(cells.points) > settings.most_cells:
             break
         coarse = fine
-    return tuple(_finish(structure.name, fine, coarse, i, doses[i]) for i in range(len(doses)))
+    return coarse.cells, fine.cells
 
 
 def _demand_frame(structure: Structure, grid: Grid) -> None:
@@ -107,17 +118,17 @@ def _levels(structure: Structure, grid: Grid) -> Iterator[Cells]:
         step = _first_step(solid, thickness)
         while True:
             yield cells_of(solid, step, single_slice_mm=thickness)
-            step /= 1.6
+            step /= FINER
     except StructureError as wrong:
         raise StructureError(wrong.message, where=structure.name) from None
 
 
 def _first_step(solid: Solid, thickness: float) -> float:
-    """Return a twelfth of the cube root of about the volume, mm."""
+    """Return a part of the cube root of about the volume, mm."""
     heights = solid.heights_mm
     gap = float(np.median(np.diff(heights))) if len(heights) > 1 else thickness
-    surface = sum(abs(area(ring)) for plane in solid.levels[0] for ring in plane.rings)
-    return float(max((surface * gap) ** (1 / 3) / 12.0, 0.05))
+    surface = sum(np.pi * radius**2 for plane in solid.levels[0] for radius in plane.radii_mm)
+    return float(max((surface * gap) ** (1 / 3) / FIRST_STEP, 0.05))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +156,8 @@ class _Sampled:
             middle.append(values.at(place.coordinates))
             rim.append(values.at(edge.coordinates))
             gradient = values.gradient(place.coordinates) @ cells.axes.T
-            square = ((gradient * cells.width_mm) ** 2).sum(axis=1) - (
-                (gradient * cells.taper_mm).sum(axis=1)
-            ) ** 2
+            across = np.einsum("ij,ij->i", gradient, cells.taper_mm)
+            square = np.einsum("ij,ij->i", gradient**2, cells.width_mm**2) - across**2
             spread.append(np.sqrt(np.maximum(square, 0.0)))
         highest = tuple(float(dose.array.max()) for dose in doses)
         return cls(
@@ -172,23 +182,29 @@ class _Sampled:
         return float(np.clip(volume[chosen & self.covered].sum() / volume[chosen].sum(), 0.0, 1.0))
 
 
-def _change(a: Curve, b: Curve, settings: Settings) -> float:
-    """Return the largest change of the leading metrics in units of the tolerance."""
+def _error_left(a: Curve, b: Curve, settings: Settings) -> float:
+    """Return the error left in the leading metrics, for convergence with the square, over the tolerance."""
     shares = np.array([0.98, 0.5, 0.02])
     worst = max(abs(a.dose_at(a.total_cc * s) - b.dose_at(b.total_cc * s)) for s in shares)
     allowed = settings.tolerance_gy * max(b.max_gy / 60.0, 1e-6)
-    return max(worst, abs(a.mean_gy - b.mean_gy)) / allowed
+    return max(worst, abs(a.mean_gy - b.mean_gy)) / (FINER**2 - 1.0) / allowed
 
 
-def _finish(name: str, fine: _Sampled, coarse: _Sampled, number: int, dose: Dose) -> Dvh:
-    settings = fine.settings
-    covered = fine.covered_fraction()
-    if covered < 1.0 - 1e-6 and settings.outside == "refuse":
+def _demand_covered(name: str, sampled: _Sampled) -> float:
+    """Return the covered fraction; raise DoseError where it is below 1 and the policy is to refuse."""
+    covered = sampled.covered_fraction()
+    if covered < 1.0 - 1e-6 and sampled.settings.outside == "refuse":
         raise DoseError(
             f"{100.0 * (1.0 - covered):.1f} % of the structure lies outside the dose grid.",
             where=name,
             action="calculate the dose on a larger grid, or ask for bounds (outside='bounds') knowingly.",
         )
+    return covered
+
+
+def _finish(name: str, fine: _Sampled, coarse: _Sampled, number: int, dose: Dose) -> Dvh:
+    settings = fine.settings
+    covered = _demand_covered(name, fine)
     curves = {caps: fine.reading(number, caps) for caps in CAPS if fine.cells.volume_of(caps) > 0}
     bounds = settings.outside == "bounds" and covered < 1.0 - 1e-6
     upper = fine.reading(number, outside_gy=fine.highest[number]) if bounds else None

@@ -35,7 +35,7 @@ def is_cut(structure: Structure, view: Grid) -> bool:
 
 
 def completed_fraction(patient: Patient, name: str) -> float:
-    """Return the part of a structure outside the common support: there all arms take the reference's value."""
+    """Return the part of a structure outside the common support: there arms take the reference's value."""
     support = patient.structures.get(SUPPORT)
     if support is None or not isinstance(support.region, Mask) or name == SUPPORT:
         return 0.0

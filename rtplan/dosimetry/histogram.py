@@ -34,8 +34,8 @@ class Settings:
         When the structure leaves the dose grid: ``refuse``, ``bounds`` (0 Gy and the highest dose of the
         grid stand for the unknown part; the value is their middle) or ``zero``.
     tolerance_gy : float
-        Cells are made finer until D98, D50, D2 and the mean change by less, relative to a span of doses
-        of 60 Gy or more.
+        Cells are made finer until the error of D98, D50, D2 and the mean, estimated from their change, is
+        less; for a highest dose of 60 Gy, and in proportion.
     most_cells : int
         Where refinement stops.
     """
@@ -43,8 +43,8 @@ class Settings:
     caps: Caps = "rounded"
     interpolation: Interpolation = "cubic"
     outside: Outside = "refuse"
-    tolerance_gy: float = 0.01
-    most_cells: int = 300_000
+    tolerance_gy: float = 0.02
+    most_cells: int = 150_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,8 @@ class Place:
         """Locate patient points (n, 3), LPS mm, in the crop ``[start, start + shape)`` of a grid."""
         index = grid.to_index(points)
         size = np.array(grid.shape)
-        covered = np.all((index > -0.5 - 1e-6) & (index < size - 0.5 + 1e-6), axis=1)
+        within = (index > -0.5 - 1e-6) & (index < size - 0.5 + 1e-6)
+        covered = within[:, 0] & within[:, 1] & within[:, 2]
         inside = np.clip(index - start, 0.0, np.array(shape) - 1.0)
         return cls(np.ascontiguousarray(inside.T), covered)
 

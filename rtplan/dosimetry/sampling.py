@@ -340,18 +340,18 @@ def _curvature(
 def _cuts(value: Float, gradient: Float, second: Float, sides: tuple[float, Float]) -> _Cut:
     """Return the cut parts, by the plane that leaves the volume that the curved surface leaves."""
     step, thick = sides
-    steep = np.linalg.norm(gradient, axis=1)
+    steep = np.sqrt(np.einsum("ij,ij->i", gradient, gradient))
     normal = gradient / steep[:, None]
     u, v, n = normal.T
     uu, vv, nn, uv, un, vn = second.T
     normal_second = u * u * uu + v * v * vv + n * n * nn + 2 * (u * v * uv + u * n * un + v * n * vn)
     width = np.column_stack([np.full((len(value), 2), step), thick])
-    reach = (np.abs(normal) * width).sum(axis=1)
+    reach = np.einsum("ij,ij->i", np.abs(normal), width)
     first = value / steep
     distance = first + np.clip(0.5 * normal_second / steep * first * first, -0.3 * reach, 0.3 * reach)
     square = width * width
     swell = square[:, 0] * uu + square[:, 1] * vv + square[:, 2] * nn
-    swell = swell - (square * normal * normal).sum(axis=1) * normal_second
+    swell = swell - np.einsum("ij,ij->i", square, normal * normal) * normal_second
     mean = distance + np.clip(swell / (24.0 * steep), -0.3 * reach, 0.3 * reach)
     share, offset, lost = cut(mean, normal, width)
     return _Cut(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Contours
-from rtplan.dosimetry.distance import Outline, area, inside
+from rtplan.dosimetry.distance import Outline, area, equal_radius, inside
 from rtplan.errors import StructureError
 
 Float = NDArray[np.float64]
@@ -36,12 +36,15 @@ class Plane:
         Along the normal.
     rings : tuple of ndarray, each shape (n, 2)
         (u, v), mm.
+    radii_mm : tuple of float
+        Radius of the circle of equal area of each ring.
     up, down : tuple of bool
         Whether each ring has a partner in the next plane up, down.
     """
 
     height_mm: float
     rings: tuple[Float, ...]
+    radii_mm: tuple[float, ...]
     up: tuple[bool, ...] = ()
     down: tuple[bool, ...] = ()
 
@@ -51,11 +54,11 @@ class Plane:
         All of them, those that go on (``up``, ``down``), or those that end (``not up``, ``not down``).
         """
         if which == "all":
-            return Outline.of(self.rings)
+            return Outline.of(self.rings, self.radii_mm)
         flags = self.up if which.endswith("up") else self.down
         wanted = not which.startswith("not")
-        rings = [ring for ring, flag in zip(self.rings, flags, strict=True) if flag == wanted]
-        return Outline.of(rings) if rings else None
+        held = [i for i, flag in enumerate(flags) if flag == wanted]
+        return Outline.of([self.rings[i] for i in held], [self.radii_mm[i] for i in held]) if held else None
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ class Solid:
                 if depth == len(levels):
                     levels.append([])
                 if group:
-                    levels[depth].append(Plane(height, tuple(group)))
+                    radii = tuple(equal_radius(ring) for ring in group)
+                    levels[depth].append(Plane(height, tuple(group), radii))
         heights = np.array([height for height, _ in planes])
         return cls(axes, tuple(_linked(level, heights) for level in levels if level), tuple(notes))
 
@@ -212,6 +216,6 @@ def _linked(planes: list[Plane], heights: Float) -> tuple[Plane, ...]:
                 if not (up[k][i] and down[k + 1][j]) and _meet(ring, other):
                     up[k][i] = down[k + 1][j] = True
     return tuple(
-        Plane(plane.height_mm, plane.rings, tuple(u), tuple(d))
+        Plane(plane.height_mm, plane.rings, plane.radii_mm, tuple(u), tuple(d))
         for plane, u, d in zip(planes, up, down, strict=True)
     )
