@@ -43,7 +43,7 @@ class RecalculateArms:
             raise DoseError("There is no plan to calculate.")
         images = [patient.images[arm] for arm in patient.arms]
         body = mask_on(patient.structure(EXTERNAL), images[0].grid)
-        grid = dose_grid(body, _targets(patient, plan, body), self.grid_mm)
+        grid = dose_grid(body, _targets(patient, plan, body), self.grid_mm, _organs(patient, body))
         machines = {beam.machine for beam in plan.beams}
         if len(machines) != 1:
             raise DoseError(f"The plan's beams are of {len(machines)} machines; one is wanted.")
@@ -61,3 +61,8 @@ def _targets(patient: Patient, plan: Plan, body: Mask) -> list[Mask]:
     if not names:
         raise StructureError("The plan's targets are not among the structures: no dose grid.")
     return [mask_on(patient.structure(name), body.grid) for name in names]
+
+
+def _organs(patient: Patient, body: Mask) -> list[Mask]:
+    organs = (s for s in patient.structures.values() if s.kind == "ORGAN")
+    return [mask_on(organ, body.grid) for organ in organs]
