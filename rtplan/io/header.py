@@ -290,6 +290,8 @@ def place(header: Dataset) -> str:
 
 
 def _value(header: Dataset, keyword: str) -> Any:
+    if keyword not in header:
+        return None
     try:
         with _quiet():
             return header.get(keyword)

@@ -20,6 +20,27 @@ from rtplan.io.stack import Stack, acquisition, split
 __all__ = ["Written", "pixels_of", "read_series", "read_stack", "write_series"]
 
 
+#: What the second reading of a slice needs.
+PIXEL_TAGS = (
+    "SpecificCharacterSet",
+    "SOPInstanceUID",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "PixelData",
+    "FloatPixelData",
+)
+
+
 def read_series(source: Path | Sequence[Path], *, series_uid: str | None = None) -> Image:
     """Read one CT or MR series.
 
@@ -109,7 +130,7 @@ def read_stack(stack: Stack) -> Image:
 
 
 def _slice(entry: Entry, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    header = hd.read(entry.path, pixels=True)
+    header = hd.read(entry.path, tags=PIXEL_TAGS, pixels=True)
     with hd.guarded(entry.path):
         if hd.text(header, "SOPInstanceUID") != entry.sop_uid:
             raise DicomError("The file changed while it was read.", where=str(entry.path))
@@ -120,6 +141,8 @@ def _slice(entry: Entry, shape: tuple[int, ...]) -> NDArray[np.float32]:
         intercept = hd.number(header, "RescaleIntercept", 0.0) or 0.0
         if slope == 0.0:
             raise DicomError("RescaleSlope is 0.", where=str(entry.path), action="export the series again.")
+        if slope == 1.0 and intercept == int(intercept) and stored.dtype.itemsize <= 2:
+            return stored.astype(np.float32) + np.float32(intercept)  # exact in 24 bits
         values: NDArray[np.float32] = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
         return values
 

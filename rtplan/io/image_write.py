@@ -126,8 +126,8 @@ def _stored(image: Image) -> tuple[NDArray[np.int16] | NDArray[np.uint16], float
     values = image.array
     if image.modality == "CT":
         low, high = HU_RANGE
-        outside = int(np.count_nonzero((values < low) | (values > high) | ~np.isfinite(values)))
-        safe = np.nan_to_num(values, nan=PADDING_HU, posinf=high, neginf=low)
+        outside = int(np.count_nonzero(~((values >= low) & (values <= high))))
+        safe = np.where(np.isnan(values), np.float32(PADDING_HU), values) if outside else values
         return np.rint(np.clip(safe, low, high)).astype(np.int16), 1.0, 0.0, outside
     finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     lost = int(np.count_nonzero(~np.isfinite(values)))

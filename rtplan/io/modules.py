@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.tag import Tag
@@ -138,10 +138,7 @@ def decimals(values: Iterable[float]) -> list[str]:
 
 def put_numbers(header: Dataset, keyword: str, values: Iterable[str]) -> None:
     """Set a long decimal-string element from ready texts (not one object per number, so it is fast)."""
-    joined = "\\".join(values).encode("ascii")
-    joined += b" " * (len(joined) % 2)
-    tag = Tag(keyword)
-    header[tag] = RawDataElement(tag, "DS", len(joined), joined, 0, True, True, True)
+    header[Tag(keyword)] = DataElement(Tag(keyword), "DS", "\\".join(values), already_converted=True)
 
 
 def coordinates(points: NDArray[np.float64]) -> list[str]:
