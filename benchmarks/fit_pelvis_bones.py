@@ -1,7 +1,7 @@
-"""Refit the bony pelvis: thin out the shape model's mesh, keep its strongest modes, quantise; print the residual.
+"""Refit the bony pelvis: thin the mesh, keep the strongest modes, quantise; print the residual.
 
-Run as ``python benchmarks/fit_pelvis_bones.py ../shared/data/pelvis_bones/shape_model.npz``. It writes
-``models/pelvis_bones/pelvis_bones.safetensors`` and prints the lines that ``model.toml`` and ``card.md`` state.
+Run as ``python benchmarks/fit_pelvis_bones.py ../shared/data/pelvis_bones/shape_model.npz``.
+It writes ``models/pelvis_bones/pelvis_bones.safetensors`` and prints the lines that ``model.toml`` and ``card.md`` state.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def quadrics(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     return total
 
 
-def thin(vertices: np.ndarray, triangles: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+def thin(vertices: np.ndarray, triangles: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:  # noqa: C901
     """Collapse edges onto one of their ends in the order of quadric error; keep the surface's topology.
 
     Returns the indices of the kept vertices and the triangles in the new numbering.

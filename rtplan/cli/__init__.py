@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "convert": "rtplan.cli.convert",
     "doctor": "rtplan.cli.doctor",
     "dose": "rtplan.cli.dose",
+    "phantom": "rtplan.cli.phantom",
 }
 
 DONE, REFUSED, WRONG_CALL, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130

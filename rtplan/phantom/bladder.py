@@ -74,11 +74,7 @@ def bowel_loops(axes: Axes, draws: Draws, cavity: Array) -> Loops:
     first, second = np.full(axes.shape, FAR_MM, np.float32), np.full(axes.shape, FAR_MM, np.float32)
     kind = np.zeros(axes.shape, np.int8)
     height = np.zeros(axes.shape, np.float32)
-    for number, seed in enumerate(seeds):
-        others = np.linalg.norm(seeds - seed, axis=1)
-        others[number] = np.inf
-        end = seeds[int(others.argmin())] if len(seeds) > 1 else seed + 1.0
-        end = seed + (end - seed) * min(1.0, 30.0 / max(float(np.linalg.norm(end - seed)), 1e-3)) * 0.75
+    for seed, end in _pairs(rng, seeds):
         radius = draws["bowel_mm"] * rng.uniform(0.75, 1.2)
         content = 1 if rng.random() < draws["bowel_gas"] else (2 if rng.random() < 0.55 else 0)
         box = axes.box(np.minimum(seed, end) - radius - 9.0, np.maximum(seed, end) + radius + 9.0)
@@ -99,6 +95,19 @@ def bowel_loops(axes: Axes, draws: Draws, cavity: Array) -> Loops:
     gas = np.maximum(lumen + 0.4, np.where(kind == 1, y - height, FAR_MM))
     fluid = np.where(kind == 2, lumen, FAR_MM)
     return Loops(*(np.asarray(a, np.float32) for a in (outer, lumen, gas, fluid)))
+
+
+def _pairs(rng: np.random.Generator, seeds: Float) -> list[tuple[Float, Float]]:
+    """Join seeds two by two to their nearest free neighbour; one left over gets a short piece of its own."""
+    free, out = list(range(len(seeds))), []
+    while free:
+        one = free.pop(0)
+        gaps = np.array([np.linalg.norm(seeds[k] - seeds[one]) for k in free])
+        if len(gaps) and gaps.min() < 42.0:
+            out.append((seeds[one], seeds[free.pop(int(gaps.argmin()))]))
+        else:
+            out.append((seeds[one], seeds[one] + rng.normal(0.0, 6.0, 3)))
+    return out
 
 
 def _scatter(rng: np.random.Generator, axes: Axes, cavity: Array, distance_mm: float, tries: int) -> Float:

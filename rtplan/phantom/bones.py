@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +144,7 @@ def _normals(vertices: Float, triangles: NDArray[np.int64]) -> Float:
 
 @cache
 def _controls() -> NDArray[np.int64]:
-    """Indices of vertices spread evenly over the bones (farthest point sampling), for the warp."""
+    """Return indices of vertices spread evenly over the bones (farthest point sampling), for the warp."""
     mean = shape_model().mean
     chosen, gap = [0], np.full(len(mean), np.inf)
     for _ in range(139):
@@ -213,7 +213,7 @@ def _plane_distance(
     length, index = cKDTree(surface).query(points)
     plane = ((points - surface[index]) * facing[index]).sum(1)
     size = np.maximum(np.abs(plane), length - 2.0)
-    return np.where(length < 2.5, plane, np.sign(rough) * size).astype(np.float32)
+    return np.asarray(np.where(length < 2.5, plane, np.sign(rough) * size), np.float32)
 
 
 def _scan(vertices: Float, triangles: NDArray[np.int64], axes: Axes, axis: int) -> NDArray[np.bool_]:

@@ -29,7 +29,7 @@ def scan_ct(anatomy: Anatomy, draws: Draws) -> Image:
     """Return the CT of an anatomy on its grid, float32 HU."""
     tissues = table("models/tissue", "hu")["tissue"]
     rng, grid = draws.stream("ct"), anatomy.grid
-    dz, dy, dx = grid.spacing_zyx_mm
+    _, dy, dx = grid.spacing_zyx_mm
     fine = grain(rng, grid.shape, (0.5, 1.6 / dy, 1.6 / dx))
     clean = anatomy.paint(densities(draws), {n: t["texture"] for n, t in tissues.items()}, fine)
     blur = draws["ct_blur_mm"]

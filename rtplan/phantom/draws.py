@@ -1,4 +1,4 @@
-"""What is drawn for a digital patient: named parameters from a cohort's ranges, each with a stream of its own."""
+"""What is drawn for a digital patient: named parameters of a cohort, each with a random stream of its own."""
 
 from __future__ import annotations
 

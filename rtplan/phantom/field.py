@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +158,7 @@ def grain(
 
 def fraction(distance: Array, width_mm: float) -> Array:
     """Return the partial volume 0..1 of a signed distance (negative inside) over a soft edge, mm."""
-    return np.clip(0.5 - distance / np.float32(width_mm), 0.0, 1.0)
+    return np.asarray(np.clip(0.5 - distance / np.float32(width_mm), 0.0, 1.0), np.float32)
 
 
 def smooth_min(a: Array, b: Array, radius_mm: float) -> Array:
@@ -194,7 +195,7 @@ def ellipsoid(
 def capsule(
     points: Array, a: NDArray[np.float64], b: NDArray[np.float64], radius_a_mm: float, radius_b_mm: float
 ) -> Array:
-    """Return the signed distance of points, shape (..., 3), to a rod whose radius runs from end to end, mm."""
+    """Return the signed distance, mm, of points (..., 3) to a rod whose radius runs from end to end."""
     rod = (b - a).astype(np.float32)
     from_a = points - a.astype(np.float32)
     t = np.clip(from_a @ rod / max(float(rod @ rod), 1e-6), 0.0, 1.0)
@@ -214,6 +215,6 @@ def tube(points: Array, line: NDArray[np.float64]) -> Array:
         The chain's corners as (x, y, z, radius), mm.
     """
     out = capsule(points, line[0, :3], line[1, :3], line[0, 3], line[1, 3])
-    for first, second in zip(line[1:-1], line[2:], strict=True):
+    for first, second in pairwise(line[1:]):
         out = np.minimum(out, capsule(points, first[:3], second[:3], first[3], second[3]))
     return out

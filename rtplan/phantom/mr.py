@@ -127,7 +127,7 @@ def _dixon(scanner: _Scanner, draws: Draws) -> dict[str, Array]:
     """In and out of phase from water and fat; water and fat back from them, swapped where drawn so."""
     water, fat = scanner.clean("Dixon_W"), scanner.clean("Dixon_F")
     inside, outside = scanner.image("Dixon", [water + fat, np.abs(water - fat)])
-    both, gap = 0.5 * (inside + outside), 0.5 * np.abs(inside - outside)
+    both, gap = 0.5 * (inside + outside), np.maximum(0.5 * (inside - outside), 0.0)
     mostly_fat = scanner.warped(fat) > scanner.warped(water)
     if draws["fat_water_swap"] >= 0.5:
         mostly_fat = ~mostly_fat
@@ -148,7 +148,7 @@ class _Scanner:
         self.anatomy, self.draws = anatomy, draws
         self.facts = table("models/tissue", "sequences")
         self.axes = Axes.of(anatomy.grid)
-        dz, dy, dx = anatomy.grid.spacing_zyx_mm
+        _, dy, dx = anatomy.grid.spacing_zyx_mm
         self.grain = grain(draws.stream("mr_grain"), anatomy.grid.shape, (0.5, 1.3 / dy, 1.3 / dx))
         self.places = self._places()
         self.bias = np.exp(
@@ -173,7 +173,7 @@ class _Scanner:
         for values in clean:
             values = self.warped(self._moved(values)) * self.bias
             level = self.draws["mr_noise"] * float(np.percentile(clean[0][::4, ::4, ::4], 99.0))
-            dz, dy, dx = self.anatomy.grid.spacing_zyx_mm
+            _, dy, dx = self.anatomy.grid.spacing_zyx_mm
             real, imaginary = (level * grain(rng, values.shape, (0.0, 0.6 / dy, 0.6 / dx)) for _ in range(2))
             magnitude = np.sqrt((values + real) ** 2 + imaginary**2)
             gain = self.draws["scanner_gain"] / float(np.percentile(clean[0][::4, ::4, ::4], 99.0))

@@ -1,4 +1,4 @@
-"""The prostate with its zones, lesion and urethra, the seminal vesicles and the penile bulb, in closed form."""
+"""The prostate with zones, lesion and urethra, the seminal vesicles and the penile bulb, in closed form."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Gland:
         """Return the patient point of local coordinates (in units of the radii)."""
         c, s = np.cos(self.tilt_rad), np.sin(self.tilt_rad)
         a, b = v * self.radii[1], w * self.radii[2]
-        return self.centre + np.array([u * self.radii[0], c * a - s * b, s * a + c * b])
+        return np.asarray(self.centre + np.array([u * self.radii[0], c * a - s * b, s * a + c * b]))
 
     def distance(self, axes: Axes) -> Array:
         """Return about the signed distance of the smooth gland, mm."""
@@ -106,7 +106,7 @@ def zones(gland: Gland, outline: Array, axes: Axes, draws: Draws) -> dict[str, A
 
 
 def _lesion(gland: Gland, outline: Array, axes: Axes, draws: Draws) -> Array:
-    """A dominant lesion, mostly in the peripheral zone, of the drawn volume (a little less where cut)."""
+    """Return a dominant lesion of the drawn volume, mostly in the peripheral zone."""
     rng = draws.stream("lesion")
     side = 1.0 if rng.random() < 0.5 else -1.0
     if rng.random() < 0.75:

@@ -51,54 +51,58 @@ class LargeBowel:
 
 
 def draw_course(skeleton: Skeleton, gland: Gland, draws: Draws, spacer_mm: float) -> Course:
-    """Lay the centre line behind the prostate and along the sacral curve."""
+    """Lay the centre line behind the prostate and along the sacral curve, about as long as drawn."""
+    facts = table("models/anatomy", "layout")["rectum"]
+    highest, lowest, step = facts["turn_above_s3"]
+    for lift in np.arange(highest, lowest, step):
+        course = _course(skeleton, gland, draws, spacer_mm, float(lift))
+        if course.turn_mm <= draws["rectum_length_mm"]:
+            break
+    return course
+
+
+def _course(skeleton: Skeleton, gland: Gland, draws: Draws, spacer_mm: float, lift_mm: float) -> Course:
+    """Return the centre line whose turn lies this far above S3."""
     facts, rng = table("models/anatomy", "layout")["rectum"], draws.stream("rectum")
-    gap = table("models/anatomy", "layout")["prostate"]["rectum_gap"]
     base_r, side = draws["rectum_mm"], draws["rectum_side_mm"]
-    tuber, marks = skeleton.landmarks["tuberosity"], skeleton.landmarks
-    apex, canal = gland.at(0, 0, -1.0), facts["canal_radius"]
-    mid_r = base_r * rng.uniform(0.92, 1.05)
-    knots = [
-        [
-            0.0,
-            tuber[1] + facts["verge_behind_tuberosity"],
-            tuber[2] - facts["verge_below_tuberosity"],
-            canal * 0.95,
-        ],
-        [0.0, tuber[1] + facts["verge_behind_tuberosity"] - 6.0, tuber[2] + 12.0, canal],
-        [apex[0], gland.at(0, 0.75, -0.9)[1] + canal + 1.5 + 0.3 * spacer_mm, apex[2] - 3.0, canal * 1.08],
-    ]
-    for w, share in ((-0.35, 0.9), (0.35, 1.0)):
-        r = mid_r * share
-        y = gland.at(0, 1.0, w)[1] + gap + spacer_mm + r
-        knots.append([0.25 * side * (w + 0.4), y, gland.at(0, 0, w)[2], r])
-    coccyx = skeleton.coccyx
-    z3 = marks["sacrum_front_s3"][2]
-    for share, bend in ((0.4, 0.9), (0.75, -0.5)):
-        z = knots[-1][2] * (1 - share) + (z3 - 2.0) * share if share == 0.4 else z3 - 12.0
-        r = base_r * rng.uniform(0.95, 1.15)
+    knots = _lower(skeleton, gland, draws, spacer_mm, rng)
+    coccyx, s3 = skeleton.coccyx, skeleton.landmarks["sacrum_front_s3"]
+    turn_z = s3[2] + lift_mm
+    for share, bend in ((0.45, 0.9), (0.8, -0.5)):
+        z, r = knots[4][2] * (1 - share) + turn_z * share, base_r * rng.uniform(0.95, 1.15)
         front = np.interp(z, coccyx[::-1, 2], coccyx[::-1, 1] - coccyx[::-1, 3])
         y = max(front - facts["sacral_gap"] - r, knots[-1][1] + 1.0)
-        if share == 0.4:  # half way between the prostate and the sacral hollow
+        if share < 0.5:  # half way between the prostate and the sacral hollow
             y = 0.5 * (y + knots[-1][1])
         knots.append([side * bend, y, z, r])
     r = base_r * 0.85
-    knots.append(
-        [
-            -0.3 * side,
-            marks["sacrum_front_s3"][1] - facts["sacral_gap"] - r - 4.0,
-            z3 + facts["turn_above_s3"],
-            r,
-        ]
-    )
-    turn = len(knots) - 1
-    end = np.array(knots[-1])
+    knots.append([-0.3 * side, min(s3[1] - facts["sacral_gap"] - r - 4.0, knots[-1][1]), turn_z, r])
+    turn, end = len(knots) - 1, np.array(knots[-1])
     for x, y, z, share in facts["sigmoid"]:
         wander = rng.normal(0.0, 4.0, 3)
         knots.append(
             [end[0] + x + wander[0], end[1] + y + wander[1], end[2] + z - 6.0 + wander[2], r * share]
         )
     return _spline(np.array(knots), turn, draws)
+
+
+def _lower(
+    skeleton: Skeleton, gland: Gland, draws: Draws, spacer_mm: float, rng: np.random.Generator
+) -> list[list[float]]:
+    """Knots (x, y, z, radius) of the anal canal and of the part behind the prostate."""
+    facts = table("models/anatomy", "layout")["rectum"]
+    gap = table("models/anatomy", "layout")["prostate"]["rectum_gap"]
+    tuber, apex, canal = skeleton.landmarks["tuberosity"], gland.at(0, 0, -1.0), facts["canal_radius"]
+    behind, below = tuber[1] + facts["verge_behind_tuberosity"], tuber[2] - facts["verge_below_tuberosity"]
+    top = [float(apex[0]), gland.at(0, 0.75, -0.9)[1] + canal + 1.5 + 0.3 * spacer_mm, apex[2] - 3.0]
+    knots = [[0.0, behind, below, canal * 0.95]]
+    knots.append([0.4 * top[0], 0.55 * behind + 0.45 * top[1], 0.5 * (below + top[2]), canal])
+    knots.append([*top, canal * 1.08])
+    mid_r = draws["rectum_mm"] * rng.uniform(0.92, 1.05)
+    for w, share in ((-0.35, 0.9), (0.35, 1.0)):
+        y = gland.at(0, 1.0, w)[1] + gap + spacer_mm + mid_r * share
+        knots.append([0.25 * draws["rectum_side_mm"] * (w + 0.4), y, gland.at(0, 0, w)[2], mid_r * share])
+    return knots
 
 
 def _spline(knots: Float, turn: int, draws: Draws) -> Course:
@@ -153,7 +157,7 @@ def large_bowel(course: Course, axes: Axes, draws: Draws, keep_off: Array) -> La
     canal = np.clip((course.canal_mm + 6.0 - place3) / 12.0, 0.0, 1.0)
     wall = facts["wall"] + (facts["canal_wall"] - facts["wall"]) * canal
     lumen = np.maximum(tube + wall, course.canal_mm + 4.0 - place3)
-    level = draws["rectum_gas"] + 0.9 * np.sin(place3 / 19.0 + rng.uniform(0, 6.28)) - 0.75
+    level = draws["rectum_gas"] + 0.9 * np.sin(place3 / 19.0 + rng.uniform(0, 6.28)) + facts["gas_level"]
     gas = np.maximum(lumen + 0.4, (front - level + 0.15 * smooth_noise(rng, axes, 9.0)) * 10.0)
     return LargeBowel(
         rectum=np.asarray(np.maximum(tube, over), np.float32),

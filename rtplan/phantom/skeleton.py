@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -95,10 +96,10 @@ class Skeleton:
         return Bone("sacrum", both, smooth_min(whole, lower, 5.0))
 
     def _low(self, part: str) -> Float:
-        return self.pelvis.part(part)[0].min(0) - MARGIN_MM
+        return np.asarray(self.pelvis.part(part)[0].min(0) - MARGIN_MM)
 
     def _high(self, part: str) -> Float:
-        return self.pelvis.part(part)[0].max(0) + MARGIN_MM
+        return np.asarray(self.pelvis.part(part)[0].max(0) + MARGIN_MM)
 
     def _vertebra(self, axes: Axes) -> Bone:
         facts = table("models/anatomy", "template")["lumbar"]
@@ -108,7 +109,7 @@ class Skeleton:
         if min(local.shape) < 2:
             return Bone("vertebra", box, np.full(local.shape, FAR_MM, np.float32))
         body = ellipsoid(local, centre, radii, power=5.0)
-        z, y, x = local.open()
+        z = local.open()[0]
         waist = 2.5 * (1.0 - np.abs((z - centre[2]) / radii[2]) ** 2)
         return Bone("vertebra", box, np.asarray(body + waist, np.float32))
 
@@ -127,15 +128,12 @@ def draw_skeleton(draws: Draws) -> Skeleton:
 
 
 def flat_tube(points: Array, line: Float, half_width: Float) -> Array:
-    """Return about the signed distance to a chain that is wider (x) than thick, mm."""
+    """Return about the signed distance, mm, to a chain in the midline that is wider (x) than thick."""
     out = np.full(points.shape[:-1], FAR_MM, np.float32)
-    for k in range(len(line) - 1):
-        a, b = line[k].copy(), line[k + 1].copy()
+    for (a, b), (wide_a, wide_b) in zip(pairwise(line), pairwise(half_width), strict=True):
+        squash = (a[3] + b[3]) / (wide_a + wide_b)
         flat = points.copy()
-        shrink = max(0.5 * (half_width[k] + half_width[k + 1]) - 0.5 * (a[3] + b[3]), 0.0)
-        flat[..., 0] = (
-            np.sign(points[..., 0] - a[0]) * np.maximum(np.abs(points[..., 0] - a[0]) - shrink, 0) + a[0]
-        )
+        flat[..., 0] = a[0] + squash * (points[..., 0] - a[0])
         out = smooth_min(out, capsule(flat, a[:3], b[:3], a[3], b[3]), 4.0)
     return out
 
@@ -157,7 +155,7 @@ def _femur(name: str, cup: Float, axes: Axes) -> Bone:
     out = capsule(points, head[:3], head[:3] + 1e-3, head[3], head[3])
     for key in ("neck", "shaft", "greater_trochanter", "lesser_trochanter"):
         chain = chains[key]
-        for a, b in zip(chain[:-1], chain[1:], strict=True):
+        for a, b in pairwise(chain):
             rod = capsule(points, a[:3], b[:3], a[3], b[3])
             out = smooth_min(out, rod, facts["fillet"] if key != "neck" else 3.0)
     return Bone(name, box, out)

@@ -16,6 +16,7 @@ from rtplan.phantom.field import (
     Axes,
     even_axes,
     signed_distance,
+    smooth_max,
     smooth_min,
     smooth_noise,
     tube,
@@ -29,7 +30,7 @@ COARSE_MM = 4.0
 #: Step of the grid on which the warp to the mean pelvis is worked out, mm.
 WARP_MM = 12.0
 #: Gaps of the lean body up to twice this width are closed before it is wrapped, mm.
-CLOSING_MM = 22.0
+CLOSING_MM = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +60,9 @@ class SoftTissue:
 
 def grow_soft_tissue(skeleton: Skeleton, draws: Draws, z_low_mm: float, z_high_mm: float) -> SoftTissue:
     """Lay muscles and other courses round a skeleton and wrap them in fat and skin."""
-    low = np.array([-256.0, -208.0, z_low_mm - 5 * COARSE_MM])
-    high = np.array([256.0, 168.0, z_high_mm + 5 * COARSE_MM])
+    fat, size = 1.8 * draws["subcutaneous_mm"], draws["size"]
+    low = np.array([-195.0 * size - fat, -155.0 * size - draws["belly_mm"] - fat, z_low_mm - 5 * COARSE_MM])
+    high = np.array([195.0 * size + fat, 115.0 * size + fat, z_high_mm + 5 * COARSE_MM])
     axes = even_axes(low, high, COARSE_MM)
     template = _template(skeleton, draws, axes, low, high)
     parts = _courses(template, draws)
@@ -185,6 +187,11 @@ def _skin(lean: Array, parts: dict[str, Array], template: Array, draws: Draws, a
     skin = lean - np.float32(draws["subcutaneous_mm"]) * factor
     cleft = np.exp(-((x / 7.0) ** 2)) * _ramp(y, 30.0, 75.0) * _ramp(z, 10.0, -60.0)
     skin = skin + 22.0 * cleft
+    inside = skin < 0
+    back = float(axes.y[inside.any((0, 2))][-1]) - float(
+        table("models/anatomy", "layout")["body"]["lying_flat"]
+    )
+    skin = smooth_max(skin, np.broadcast_to(axes.open()[1] - back, skin.shape), 18.0)
     outer = np.minimum(parts["corpus/penis"] - 4.0, parts["corpus/testis"] - 6.0)
     h = np.clip(0.5 + 0.5 * (outer - skin) / 12.0, 0, 1)
     return np.asarray(outer * (1 - h) + skin * h - 12.0 * h * (1 - h), np.float32)
@@ -192,7 +199,7 @@ def _skin(lean: Array, parts: dict[str, Array], template: Array, draws: Draws, a
 
 def _ramp(value: Array, start: float, stop: float) -> Array:
     t = np.clip((value - start) / (stop - start), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
 
 
 def nearest_two(soft: SoftTissue, kind: str, axes: Axes) -> tuple[Array, Array]:

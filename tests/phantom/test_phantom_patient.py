@@ -1,0 +1,263 @@
+"""Digital patients: volumes, places, tissues and contrasts as published, over a sample of each cohort."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from rtplan.errors import UnknownName
+from rtplan.phantom.anatomy import build_anatomy
+from rtplan.phantom.cohort import make_patient
+from rtplan.phantom.ct import densities
+from rtplan.phantom.draws import COHORTS, Draws, table
+from rtplan.phantom.field import Axes
+from rtplan.phantom.mr import signals
+from rtplan.phantom.shift import shift_text, shifts
+
+COARSE = (5.0, 3.0, 3.0)
+PUBLISHED = table("models/anatomy", "published")
+DISJOINT = (
+    "Prostate",
+    "Bladder",
+    "Rectum",
+    "Bowel_Small",
+    "PenileBulb",
+    "Femur_Head_L",
+    "Femur_Head_R",
+    "Colon_Sigmoid",
+)
+
+
+def masks(patient):
+    return {name: s.region.array for name, s in patient.structures.items()}
+
+
+def centre(patient, name):
+    mask = patient.structures[name].region
+    return mask.grid.to_patient(np.argwhere(mask.array)).mean(0)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    cohorts = [("train", s) for s in range(6)] + [("study", s) for s in range(3)] + [("valid", 1)]
+    return [make_patient(c, s, spacing_zyx_mm=COARSE) for c, s in cohorts]
+
+
+@pytest.fixture(scope="module")
+def fine():
+    return make_patient("train", 11, contrasts=("T2w", "T1w", "Dixon"))
+
+
+def test_volumes_lie_in_the_published_ranges(sample):
+    for patient in sample:
+        for name, facts in PUBLISHED["volume"].items():
+            if name in patient.structures:
+                mask = patient.structures[name].region
+                volume = mask.array.sum() * mask.grid.voxel_cc
+                assert facts["low"] <= volume <= facts["high"], (patient.key, name, volume)
+    assert all(
+        {"Prostate", "Bladder", "Rectum", "SeminalVes", "PenileBulb", "GTVp"} <= set(p.structures)
+        for p in sample
+    )
+
+
+def test_no_two_organs_overlap(sample, fine):
+    for patient in [*sample, fine]:
+        present = masks(patient)
+        count = sum(present[name].astype(int) for name in DISJOINT if name in present)
+        assert count.max() == 1, patient.key
+        bone = present["Bone_Pelvic"] | present["Sacrum"]
+        for name in ("Prostate", "Bladder", "Rectum", "SeminalVes"):
+            assert not (present[name] & bone).any(), (patient.key, name)
+
+
+def test_parts_lie_in_their_wholes(fine):
+    m = masks(fine)
+    for part, whole in (
+        ("GTVp", "Prostate"), ("Prostate_TZ", "Prostate"), ("Prostate_PZ", "Prostate"), ("Urethra", "Prostate"),
+        ("Rectal_Wall", "Rectum"), ("Bladder_Wall", "Bladder"), ("Prostate", "PTVp"),
+    ):  # fmt: skip
+        assert m[part].any() and not (m[part] & ~m[whole]).any(), (part, whole)
+    assert all(not (mask & ~m["External"]).any() for mask in m.values())
+    assert not (m["Prostate_PZ"] & m["Prostate_TZ"]).any()
+
+
+def test_organs_lie_where_they_do_in_men(sample):
+    for patient in sample:
+        at = {
+            n: centre(patient, n)
+            for n in ("Prostate", "Bladder", "Rectum", "SeminalVes", "PenileBulb", "Sacrum")
+        }
+        assert centre(patient, "Femur_Head_L")[0] > 40 > -40 > centre(patient, "Femur_Head_R")[0]
+        assert at["PenileBulb"][2] < at["Prostate"][2] < at["Bladder"][2] < at["Sacrum"][2] + 40
+        assert at["Prostate"][1] < at["Rectum"][1] < at["Sacrum"][1] + 10
+        assert at["Prostate"][2] < at["SeminalVes"][2]
+        assert abs(at["Prostate"][0]) < 12
+
+
+def test_skin_is_seen_all_round(sample):
+    for patient in sample:
+        body = patient.structures["External"].region.array
+        assert (
+            not body[:, 0].any()
+        )
+        assert (
+            not body[:, -1].any()
+        )
+        assert (
+            not body[:, :, 0].any()
+        )
+        assert (
+            not body[:, :, -1].any()
+        )
+        assert body[0].any()
+        assert body[-1].any()
+        assert ndimage.label(body)[1] <= 3
+
+
+def test_distances_lie_in_the_published_ranges():
+    facts = PUBLISHED["distance"]
+    for spacer, key in ((False, "prostate_rectum"), (True, "prostate_rectum_spacer")):
+        draws = Draws("train", 2)
+        anatomy = build_anatomy(draws, (2.5, 1.5, 1.5), "", spacer=spacer)
+        axes, m = Axes.of(anatomy.grid), anatomy.masks
+        level = np.argwhere(m["Prostate"]).mean(0)
+        k, i = int(level[0]), int(level[2])
+        gap = axes.y[m["Rectum"][k, :, i]].min() - axes.y[m["Prostate"][k, :, i]].max() - axes.spacing_mm[1]
+        assert facts[key]["low"] - 1.0 <= gap <= facts[key]["high"], (spacer, gap)
+        assert facts["rectum_length"]["low"] <= anatomy.course.turn_mm <= facts["rectum_length"]["high"]
+        back = anatomy.skeleton.landmarks["symphysis_back_upper"][1]
+        front = axes.y[m["Prostate"][k, :, i]].min()
+        assert facts["prostate_symphysis"]["low"] <= front - back <= facts["prostate_symphysis"]["high"] + 10
+        wall, inside = m["Rectal_Wall"], m["Rectum"] & ~m["Rectal_Wall"]
+        depth = ndimage.distance_transform_edt(m["Rectum"], sampling=axes.spacing_mm)
+        if inside.any():
+            assert depth[inside].min() >= facts["rectal_wall"]["low"] - 0.8 * axes.spacing_mm[1]
+        assert ("Spacer" in m) == spacer
+        if spacer:
+            volume = m["Spacer"].sum() * axes.voxel_cc
+            assert PUBLISHED["volume"]["Spacer"]["low"] <= volume <= PUBLISHED["volume"]["Spacer"]["high"]
+            assert not (m["Spacer"] & (m["Prostate"] | m["Rectum"])).any()
+        assert wall.any()
+
+
+def test_tissue_densities_stay_published_and_the_ct_shows_them(fine):
+    for cohort in COHORTS:
+        for seed in range(15):
+            values = densities(Draws(cohort, seed))
+            for name, t in table("models/tissue", "hu")["tissue"].items():
+                assert t["published"][0] <= values[name] <= t["published"][1]
+    m, ct = masks(fine), fine.images["CT"].array
+    core = {n: ndimage.binary_erosion(m[n], iterations=2) for n in ("Bladder", "Prostate", "Femur_Head_L")}
+    urine = core["Bladder"] & ~ndimage.binary_dilation(m["Bladder_Wall"], iterations=1)
+    values = densities(Draws("train", 11))
+    assert ct[urine].mean() == pytest.approx(values["urine"], abs=3)
+    assert 25 < ct[core["Prostate"]].mean() < 50
+    assert ct[core["Femur_Head_L"]].mean() > 150
+    gas = ndimage.binary_erosion(m["zGas"])
+    assert not gas.any() or ct[gas].mean() < -600
+    assert ct[~ndimage.binary_dilation(m["External"], iterations=3)].mean() == pytest.approx(-1000, abs=10)
+
+
+def test_compartments_have_the_published_means(sample):
+    facts = PUBLISHED["hu"]
+    for patient in sample:
+        m, ct = masks(patient), patient.images["CT"].array
+        bone = ct[m["Bone_Pelvic"]].mean()
+        assert facts["compartment_bone"]["low"] <= bone <= facts["compartment_bone"]["high"]
+        body = ndimage.binary_erosion(m["External"], iterations=2)
+        fat = ct[body & (ct < -60) & (ct > -160)].mean()
+        assert facts["compartment_fat"]["low"] <= fat <= facts["compartment_fat"]["high"]
+        organs = m["Bone_Pelvic"] | m["Sacrum"] | m["Bladder"] | m["Rectum"]
+        muscle = ct[body & ~organs & (ct > -40) & (ct < 110)].mean()
+        assert facts["compartment_muscle"]["low"] <= muscle <= facts["compartment_muscle"]["high"]
+
+
+def test_contrasts_have_the_known_order():
+    for cohort in COHORTS:
+        for seed in range(8):
+            t2, t1 = (signals(c, Draws(cohort, seed)) for c in ("T2w", "T1w"))
+            assert t2["urine"] > t2["peripheral_zone"] > t2["transition_zone"] > t2["muscle"] > t2["cortex"]
+            assert t2["peripheral_zone"] > t2["lesion"] > t2["muscle"]
+            assert t2["fat"] > 2 * t2["muscle"]
+            assert t2["gel"] > t2["fat"]
+            assert t1["fat"] > 1.5 * t1["muscle"] > 1.5 * t1["urine"] > t1["gas"] == 0.0
+            assert t1["cortex"] < 0.5 * t1["muscle"]
+            assert t1["spongiosa"] > t1["cortex"]
+
+
+def test_images_show_the_contrasts(fine):
+    m = masks(fine)
+    inner = {
+        n: ndimage.binary_erosion(m[n], iterations=3) for n in ("Bladder", "Prostate_TZ", "Femur_Head_L")
+    }
+    t2, t1 = fine.images["T2w"].array, fine.images["T1w"].array
+    air = ~ndimage.binary_dilation(m["External"], iterations=4)
+    assert t2[inner["Bladder"]].mean() > t2[inner["Prostate_TZ"]].mean() > 5 * t2[air].mean()
+    assert t1[inner["Femur_Head_L"]].mean() > t1[inner["Bladder"]].mean()
+    water, fat, inside, outside = (fine.images[f"Dixon_{k}"].array for k in ("W", "F", "IP", "OP"))
+    rim = m["External"] & ~ndimage.binary_erosion(m["External"], iterations=6)
+    rim &= ndimage.binary_erosion(m["External"], iterations=3)
+    assert fat[rim].mean() > 2 * water[rim].mean()
+    assert water[inner["Bladder"]].mean() > fat[inner["Bladder"]].mean()
+    clear = inside >= outside
+    assert np.abs(inside - (water + fat))[clear].max() <= 2
+    assert clear[m["External"]].mean() > 0.9
+
+
+def test_all_lie_on_one_grid_and_frame(fine):
+    grid = fine.images["CT"].grid
+    assert all(i.grid.same_as(grid) for i in fine.images.values())
+    assert all(s.region.grid.same_as(grid) for s in fine.structures.values())
+    assert {"CT", "T2w", "T1w", "Dixon_W", "Dixon_F", "Dixon_IP", "Dixon_OP"} == set(fine.images)
+    extent = np.array(grid.shape) * grid.spacing_zyx_mm
+    assert extent[0] == pytest.approx(220.0)
+    assert 250 < extent[1] < 450
+    assert 350 < extent[2] < 560
+
+
+def test_same_seed_same_bytes_and_other_seed_or_cohort_not(sample):
+    again = make_patient("train", 1, spacing_zyx_mm=COARSE)
+    for name, image in sample[1].images.items():
+        assert again.images[name].array.tobytes() == image.array.tobytes()
+    assert all(np.array_equal(masks(again)[n], a) for n, a in masks(sample[1]).items())
+    other = sample[-1]  # valid, seed 1
+    assert other.images["CT"].array.tobytes() != again.images["CT"].array.tobytes()
+    assert other.identity.study_uid != again.identity.study_uid
+    frames = {p.images["CT"].grid.frame_of_reference for p in sample}
+    assert len(frames) == len(sample)
+
+
+def test_mr_does_not_depend_on_which_contrasts_are_asked(sample):
+    alone = make_patient("train", 0, spacing_zyx_mm=COARSE, contrasts=("T1w",))
+    assert np.array_equal(alone.images["T1w"].array, sample[0].images["T1w"].array)
+    assert "T2w" not in alone.images
+
+
+def test_study_is_shifted_and_valid_is_not():
+    table_ = {s.name: s for s in shifts()}
+    outside = [n for n in table_ if table_[n].outside == 1.0]
+    for name in (
+        "subcutaneous_mm",
+        "belly_mm",
+        "hu_bone",
+        "relaxation",
+        "t2w_te_ms",
+        "bias",
+        "distortion_mm",
+    ):
+        assert name in outside
+    assert Draws("valid", 0).ranges == Draws("train", 0).ranges
+    assert shift_text().count("\n") == len(table_) + 1
+    assert max(Draws("study", 0).ranges["distortion_mm"]) <= PUBLISHED["distance"]["distortion"]["high"]
+
+
+def test_no_seed_of_one_cohort_repeats_another():
+    drawn = {c: {tuple(Draws(c, s).stream("pelvis").standard_normal(3)) for s in range(60)} for c in COHORTS}
+    assert len(set.union(*drawn.values())) == 3 * 60
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(UnknownName, match="cohort"):
+        make_patient("test", 1)
+    with pytest.raises(UnknownName, match="contrast"):
+        make_patient("train", 1, spacing_zyx_mm=(12.0, 6.0, 6.0), contrasts=("FLAIR",))
