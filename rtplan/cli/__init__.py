@@ -13,9 +13,14 @@ from rtplan.errors import RtplanError
 
 #: Sub-command to the module whose function ``command`` it is. Modules import heavy things only when called.
 COMMANDS: dict[str, str] = {
+    "demo": "rtplan.cli.demo",
+    "run": "rtplan.cli.run",
     "check": "rtplan.cli.check",
     "convert": "rtplan.cli.convert",
     "doctor": "rtplan.cli.doctor",
+    "protocols": "rtplan.cli.protocols",
+    "outcome": "rtplan.cli.outcome",
+    "dvh": "rtplan.cli.dvh",
     "dose": "rtplan.cli.dose",
     "phantom": "rtplan.cli.phantom",
 }

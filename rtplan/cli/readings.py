@@ -1,0 +1,55 @@
+"""What `rtplan dvh` and `rtplan outcome` read: a dose and structures, DICOM or volume files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rtplan.domain import Dose, Notice, Structure
+
+
+def read_dose(path: Path, fractions: int | None) -> Dose:
+    """Read an RTDOSE, NIfTI or MHA in Gy with its fractions; raise DoseError where two numbers contradict."""
+    from rtplan.domain import Dose
+    from rtplan.errors import DoseError
+    from rtplan.io import rtdose
+    from rtplan.io.nifti import is_volume_file, read_volume
+
+    dose = read_volume(path, kind="dose") if is_volume_file(path) else rtdose.read(path).dose
+    assert isinstance(dose, Dose)
+    if fractions is not None and dose.fractions not in (None, fractions):
+        raise DoseError(
+            f"The file says {dose.fractions} fractions, --fractions says {fractions}.", where=path.name
+        )
+    return replace(dose, fractions=fractions or dose.fractions)
+
+
+def read_structures(
+    path: Path, wanted: list[str], frame: str
+) -> tuple[tuple[Structure, ...], tuple[Notice, ...]]:
+    """Read structures of an RTSTRUCT or a label map: the wanted ones, or all.
+
+    Raises
+    ------
+    UnknownName
+        If a wanted one is not there; the message lists those that are.
+    """
+    from rtplan.errors import UnknownName
+    from rtplan.io import rtstruct
+    from rtplan.io.nifti import is_volume_file, read_labels
+
+    notices: tuple[Notice, ...] = ()
+    if is_volume_file(path):
+        found = read_labels(path, frame_of_reference=frame)
+    else:
+        whole = rtstruct.read(path)
+        found, notices = whole.structures, whole.notices
+    table = {structure.name: structure for structure in found}
+    for name in wanted:
+        if name not in table:
+            raise UnknownName(
+                f"There is no structure {name!r}. Known: {', '.join(sorted(table))}.", where=path.name
+            )
+    return tuple(table[name] for name in wanted) if wanted else found, notices

@@ -1,0 +1,86 @@
+"""DVH tables as CSV: ``# type: cumulative`` or ``differential``, then ``dose_gy`` and the volume."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtplan.dosimetry.histogram import Dvh
+from rtplan.errors import FormatError, OutputError
+
+Float = NDArray[np.float64]
+
+TYPES = ("cumulative", "differential")
+COLUMNS = (("dose_gy", "volume_cc"), ("dose_gy", "volume_percent"))
+
+
+def read_table(path: Path) -> tuple[Float, Float]:
+    """Read a DVH table as (doses Gy, volumes) of its parts, shape (n,) each.
+
+    Returns
+    -------
+    doses, volumes : ndarray, shape (n,)
+        Of the parts (differential), in the file's volume unit; a cumulative table gives its pieces at their
+        mid-doses.
+
+    Raises
+    ------
+    FormatError
+        If type, columns or numbers are missing or contradict each other; nothing is guessed.
+    """
+    path = Path(path)
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise FormatError("The DVH table cannot be read.", where=str(path)) from wrong
+    kind = lines[0].partition("# type:")[2].strip() if lines else ""
+    if kind not in TYPES:
+        raise FormatError(
+            "The first line does not say what the DVH is.",
+            where=path.name,
+            action="write '# type: cumulative' or '# type: differential'.",
+        )
+    rows = list(csv.reader(lines[1:]))
+    if not rows or tuple(word.strip() for word in rows[0]) not in COLUMNS:
+        raise FormatError("Wanted the columns dose_gy,volume_cc or dose_gy,volume_percent.", where=path.name)
+    doses, volumes = _numbers(rows[1:], path)
+    return _parts(doses, volumes, path) if kind == "cumulative" else (doses, volumes)
+
+
+def _numbers(rows: list[list[str]], path: Path) -> tuple[Float, Float]:
+    try:
+        table = np.array([[float(word) for word in row] for row in rows], dtype=np.float64)
+    except ValueError:
+        raise FormatError("A line does not hold two numbers.", where=path.name) from None
+    if table.ndim != 2 or table.shape[1] != 2 or not np.isfinite(table).all() or (table < 0).any():
+        raise FormatError("Doses and volumes are finite and >= 0, two on a line.", where=path.name)
+    if (np.diff(table[:, 0]) <= 0).any():
+        raise FormatError("The doses do not rise.", where=path.name)
+    return table[:, 0], table[:, 1]
+
+
+def _parts(doses: Float, volumes: Float, path: Path) -> tuple[Float, Float]:
+    falls = -np.diff(volumes)
+    if (falls < -1e-9 * volumes.max()).any():
+        raise FormatError("The volume of a cumulative DVH rises with dose.", where=path.name)
+    if volumes[-1] > 1e-6 * volumes[0]:
+        raise FormatError(
+            "The cumulative DVH does not end at no volume: its upper part is missing.", where=path.name
+        )
+    return 0.5 * (doses[1:] + doses[:-1]), np.maximum(falls, 0.0)
+
+
+def write_table(dvh: Dvh, path: Path, step_gy: float = 0.05) -> Path:
+    """Write a cumulative DVH; raise OutputError where the file is there already."""
+    path = Path(path)
+    top = dvh.curve.max_gy
+    axis = np.append(np.arange(0.0, top, step_gy), [top, top + step_gy])
+    lines = ["# type: cumulative", "dose_gy,volume_cc"]
+    lines += [f"{dose:.6g},{dvh.volume_at(float(dose)):.8g}" for dose in axis]
+    if path.exists():
+        raise OutputError("The file is there already.", where=str(path), action="choose another --out.")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
