@@ -78,6 +78,15 @@ class Reach:
     at_u: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class _Traced:
+    """Radiological depths at the nodes of a beam's rays, shape (A, s, v, u), and the projected points."""
+
+    depth: Tensor
+    rays: raytrace.Rays
+    uvs: tuple[Tensor, Tensor, Tensor]
+
+
 class Engine:
     """A pencil-beam dose engine for one machine and one calibration curve.
 
@@ -154,7 +163,7 @@ class Engine:
                 "No voxel of the dose grid lies in the body.", action="move the grid or check the skin."
             )
         with torch.no_grad():
-            scene = self.scene(images, body, voxel_points(dose_grid, inside))
+            scene = self.scene(images, body, dose_grid, np.argwhere(inside))
             total = torch.zeros(len(images), scene.points.shape[0], dtype=self.dtype, device=self.device)
             for beam in beams:
                 total += self.beam_dose(scene, beam)
@@ -165,8 +174,8 @@ class Engine:
             doses.append(Dose(dose_grid, array))
         return tuple(doses)
 
-    def scene(self, images: Sequence[Image], body: Mask, points: NDArray[np.float64]) -> Scene:
-        """Return the densities of the images in the body and the points, shape (n, 3), LPS mm."""
+    def scene(self, images: Sequence[Image], body: Mask, dose_grid: Grid, index: NDArray[np.int64]) -> Scene:
+        """Return the densities of the images in the body and the points of voxels (k, j, i), shape (n, 3)."""
         grid = images[0].grid
         inside = mask_at(body, grid)
         if not inside.any():
@@ -177,7 +186,7 @@ class Engine:
         small = grid.crop(start, stop)  # type: ignore[arg-type]
         hu = torch.stack([self._tensor(image.array[window]) for image in images])
         density = self.curve.of(hu) * self._tensor(inside[window])
-        return Scene(density, small, self._tensor(points), self._tensor(small.corners()))
+        return Scene(density, small, self._points(dose_grid, index), self._tensor(small.corners()))
 
     def beam_dose(self, scene: Scene, beam: Beam, mu: Tensor | None = None) -> Tensor:
         """Return the dose of a beam at the points of a scene, Gy, shape (A, n).
@@ -187,11 +196,23 @@ class Engine:
         mu : Tensor, shape (v, u), optional
             Takes the place of the beam's fluence, with a gradient.
         """
-        reach = self.reach(scene, beam)
-        return apply(reach, self.maps(reach, beam.fluence, mu), self._threads)
+        traced = self._traced(scene, beam)
+        places, at_v, at_u = self._map_axes(traced.uvs, self.settings.map_spacing_mm)
+        maps = self.maps(at_v, at_u, beam.fluence, mu)
+        doses = []
+        for start in range(0, places.shape[0], raytrace.CHUNK):
+            part = slice(start, start + raytrace.CHUNK)
+            reach = Reach(self._weights(traced, part), places[part], at_v, at_u)
+            doses.append(apply(reach, maps, self._threads))
+        return torch.cat(doses, dim=1)
 
     def reach(self, scene: Scene, beam: Beam, map_spacing_mm: float | None = None) -> Reach:
         """Trace the rays of a beam through a scene; differentiable in the densities."""
+        traced = self._traced(scene, beam)
+        places, at_v, at_u = self._map_axes(traced.uvs, map_spacing_mm or self.settings.map_spacing_mm)
+        return Reach(self._weights(traced, slice(None)), places, at_v, at_u)
+
+    def _traced(self, scene: Scene, beam: Beam) -> _Traced:
         frame = frame_of(beam, self.model.sad_mm)
         uvs = frame.project(scene.points)
         first = float(frame.project(scene.body_mm)[2].min())
@@ -199,26 +220,28 @@ class Engine:
             raise DoseError(f"Beam {beam.name}: the source lies in the body.", action="check the isocentre.")
         rays = raytrace.rays_through(frame, uvs, first, self.settings.ray_spacing_mm)
         along = raytrace.ray_densities(scene.density, scene.grid, rays, self._threads)
-        depth = raytrace.read_at(raytrace.depths(along, rays), rays, uvs, self._threads)
-        scale = self.model.gy_per_mu * (self.model.sad_mm / uvs[2]) ** 2
-        weight = (self.model.depth_functions(depth) * scale).transpose(0, 1)
-        coordinates, at_v, at_u = self._map_axes(uvs, map_spacing_mm or self.settings.map_spacing_mm)
-        return Reach(weight, coordinates, at_v, at_u)
+        return _Traced(raytrace.depths(along, rays), rays, uvs)
 
-    def maps(self, reach: Reach, fluence: Fluence, mu: Tensor | None = None) -> Tensor:
-        """Return the fluence convolved with the kernels, shape (I, V, U), on the map of a reach."""
-        map_of, horn = self.spreaders(reach, fluence)
+    def _weights(self, traced: _Traced, part: slice) -> Tensor:
+        u, v, s = (x[part] for x in traced.uvs)
+        depth = raytrace.read_at(traced.depth, traced.rays, (u, v, s), self._threads)
+        scale = self.model.gy_per_mu * (self.model.sad_mm / s) ** 2
+        return (self.model.depth_functions(depth) * scale).transpose(0, 1)
+
+    def maps(self, at_v: Tensor, at_u: Tensor, fluence: Fluence, mu: Tensor | None = None) -> Tensor:
+        """Return the fluence convolved with the kernels at the nodes of a map, shape (I, V, U)."""
+        map_of, horn = self.spreader(at_v, at_u, fluence)
         return map_of((self._tensor(fluence.mu) if mu is None else mu) * horn)
 
-    def spreaders(self, reach: Reach, fluence: Fluence) -> tuple[Spreader, Tensor]:
+    def spreader(self, at_v: Tensor, at_u: Tensor, fluence: Fluence) -> tuple[Spreader, Tensor]:
         """Return the convolution for a fluence's pixels and the horn at their centres, shape (v, u)."""
         rows, columns = fluence.mu.shape
         v = fluence.corner_mm[1] + fluence.spacing_mm * (np.arange(rows + 1) - 0.5)
         u = fluence.corner_mm[0] + fluence.spacing_mm * (np.arange(columns + 1) - 0.5)
         centre_v, centre_u = v[:-1] + fluence.spacing_mm / 2, u[:-1] + fluence.spacing_mm / 2
         horn = self._tensor(self.model.horn_at(np.hypot(centre_v[:, None], centre_u[None, :])))
-        spread_v = self.model.spread(self._tensor(v), reach.at_v)
-        spread_u = self.model.spread(self._tensor(u), reach.at_u)
+        spread_v = self.model.spread(self._tensor(v), at_v)
+        spread_u = self.model.spread(self._tensor(u), at_u)
         return Spreader(spread_v, spread_u, self._tensor(np.array(self.model.kernel.weight))), horn
 
     @property
@@ -227,6 +250,10 @@ class Engine:
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.as_tensor(np.array(array), dtype=self.dtype, device=self.device)
+
+    def _points(self, grid: Grid, index: NDArray[np.int64]) -> Tensor:
+        affine = self._tensor(grid.affine)
+        return torch.addmm(affine[:3, 3], self._tensor(index), affine[:3, :3].T)
 
     def _map_axes(self, uvs: tuple[Tensor, Tensor, Tensor], spacing: float) -> tuple[Tensor, Tensor, Tensor]:
         nodes, places = [], []
@@ -285,11 +312,6 @@ class Spreader:
 def apply(reach: Reach, maps: Tensor, threads: int) -> Tensor:
     """Return the dose of maps, shape (I, V, U), at the points of a reach, Gy, shape (A, n)."""
     return (reach.weight * raytrace.sampled(maps, reach.coordinates, threads)).sum(dim=1)
-
-
-def voxel_points(grid: Grid, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the centres of the chosen voxels, in array order, shape (n, 3), LPS mm."""
-    return grid.to_patient(np.argwhere(inside))
 
 
 def mask_at(mask: Mask, grid: Grid) -> NDArray[np.bool_]:

@@ -83,7 +83,8 @@ class Influence:
         """Trace every beam once; the fluence may then change as often as one likes."""
         with torch.no_grad():
             reaches = [engine.reach(scene, beam, map_spacing_mm) for beam in beams]
-            parts = tuple((r, *engine.spreaders(r, b.fluence)) for r, b in zip(reaches, beams, strict=True))
+            pairs = zip(reaches, beams, strict=True)
+            parts = tuple((r, *engine.spreader(r.at_v, r.at_u, b.fluence)) for r, b in pairs)
         return cls(tuple(beams), tuple(open_), parts, torch.get_num_threads())
 
     @property

@@ -152,7 +152,7 @@ def optimise(
     settings = settings or OptimiseSettings()
     grid = _demand(task, body)
     aims = aims_of(task.targets, task.organs, mask_at(body, grid), task.fractions)
-    scene = engine.scene([image], body, grid.to_patient(aims.index))
+    scene = engine.scene([image], body, grid, aims.index)
     influence = _influence(engine, scene, task, settings)
     mu = _solve(influence, aims, settings)
     beams = influence.with_mu(mu)

@@ -11,6 +11,9 @@ from torch.nn import functional
 from rtplan.domain import Grid
 from rtplan.planning.geometry import BeamFrame
 
+#: So many points are worked on at a time: small enough for the processor's cache, large enough for its pipes.
+CHUNK = 1 << 16
+
 
 @dataclass(frozen=True, eq=False)
 class Rays:
@@ -74,7 +77,8 @@ def sampled(values: Tensor, coordinates: Tensor, threads: int) -> Tensor:
     """
     axes, points = coordinates.shape[-1], coordinates.shape[0]
     parts = max(1, min(threads, points))
-    padded = functional.pad(coordinates, (0, 0, 0, -points % parts))
+    missing = -points % parts
+    padded = functional.pad(coordinates, (0, 0, 0, missing)) if missing else coordinates
     grid = padded.view(parts, *([1] * (axes - 1)), -1, axes)
     batch = values.expand(parts, *values.shape)
     found = functional.grid_sample(batch, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -96,9 +100,13 @@ def ray_densities(density: Tensor, grid: Grid, rays: Rays, threads: int) -> Tens
     s, v, u = rays.nodes(density)
     origin, du, dv, ds = (_to(density, x) for x in _image_axes(grid, rays.frame))
     across = ds + (v[:, None, None] * dv + u[None, :, None] * du) / rays.frame.sad_mm
-    nodes = origin + s[:, None, None, None] * across
-    found = sampled(density, nodes.view(-1, 3), threads)
-    return found.view(density.shape[0], *rays.count)
+    slabs = []
+    for part in torch.split(s, max(1, CHUNK // (v.numel() * u.numel()))):
+        nodes = torch.addcmul(origin, part[:, None, None, None], across)
+        slabs.append(
+            sampled(density, nodes.view(-1, 3), threads).view(-1, part.numel(), v.numel(), u.numel())
+        )
+    return torch.cat(slabs, dim=1)
 
 
 def depths(along: Tensor, rays: Rays) -> Tensor:
@@ -109,7 +117,7 @@ def depths(along: Tensor, rays: Rays) -> Tensor:
     """
     _, v, u = rays.nodes(along)
     oblique = torch.sqrt(1.0 + (v[:, None] ** 2 + u[None, :] ** 2) / rays.frame.sad_mm**2)
-    return (torch.cumsum(along, dim=1) - 0.5 * along) * (oblique * rays.step_mm)
+    return torch.cumsum(along, dim=1).sub_(along, alpha=0.5).mul_(oblique * rays.step_mm)
 
 
 def read_at(depth: Tensor, rays: Rays, uvs: tuple[Tensor, Tensor, Tensor], threads: int) -> Tensor:
