@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from rtplan.errors import DicomError
@@ -105,7 +106,10 @@ def read(path: Path, *, tags: Sequence[str] | None = None, pixels: bool = False)
             raise DicomError("The file is larger than 2 GiB.", where=str(path))
         bare = _begins(path) == "bare"
         header = pydicom.dcmread(
-            path, stop_before_pixels=not pixels, specific_tags=list(tags) if tags else None, force=bare
+            path,
+            stop_before_pixels=not pixels,
+            specific_tags=[_tag(tag) for tag in tags] if tags else None,
+            force=bare,
         )
         if bare:  # old systems write the data set alone: little endian, its VRs show themselves
             implicit = header.original_encoding[0]
@@ -116,9 +120,18 @@ def read(path: Path, *, tags: Sequence[str] | None = None, pixels: bool = False)
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file has the DICOM preamble (``DICM`` at byte 128), or begins as a bare data set."""
+    """Whether a file has the DICOM preamble (``DICM`` at byte 128), or begins as a bare data set.
+
+    Raises
+    ------
+    DicomError
+        If the file may not be read.
+    """
     try:
         return bool(_begins(path))
+    except PermissionError:
+        action = "ask for permission to read it."
+        raise DicomError("The file may not be read.", where=str(path), action=action) from None
     except OSError:
         return False
 
@@ -259,7 +272,7 @@ def items(header: Dataset, keyword: str) -> list[Dataset]:
 
 def raw_text(header: Dataset, keyword: str) -> str | None:
     """Return the undecoded text of a decimal string that pydicom has not yet converted, else None."""
-    tag = Tag(keyword)
+    tag = _tag(keyword)
     if tag not in header:
         return None
     element: Any = header.get_item(tag)
@@ -289,12 +302,18 @@ def place(header: Dataset) -> str:
     return str(getattr(header, "filename", None) or "")
 
 
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
 def _value(header: Dataset, keyword: str) -> Any:
-    if keyword not in header:
+    tag = _tag(keyword)
+    if tag not in header:
         return None
     try:
         with _quiet():
-            return header.get(keyword)
+            return header[tag].value
     except Exception as broken:
         raise DicomError(
             f"{keyword} is damaged ({type(broken).__name__}).", where=place(header), action="export it again."

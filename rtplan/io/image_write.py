@@ -94,6 +94,8 @@ def write_series(
         _plane(header, image.grid, k)
         _pixels(header, plane, slope, intercept)
         _CONTENT[image.modality](header, image)
+        if clipped:
+            header.ImageComments = f"{md.RESEARCH_ONLY}; {clipped} voxels of the series clipped in HU"
         paths.append(md.save(header, folder / f"{k + 1:0{digits}d}.dcm"))
         uids.append(sop_uid)
     return Written(

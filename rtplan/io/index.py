@@ -133,12 +133,11 @@ def index(folder: Path, *, salt: str = SALT, progress: Callable[[int], None] | N
     for count, path in enumerate(_files(folder), start=1):
         if progress is not None:
             progress(count)
-        if not hd.is_dicom(path):
-            if path.suffix.lower() in DICOM_SUFFIXES:
-                skipped.append((path, "The file is called DICOM, but is none: cut or empty."))
-            continue
         try:
-            entries.append(entry_of(path, salt))
+            if hd.is_dicom(path):
+                entries.append(entry_of(path, salt))
+            elif path.suffix.lower() in DICOM_SUFFIXES:
+                skipped.append((path, "The file is called DICOM, but is none: cut or empty."))
         except DicomError as broken:
             skipped.append((path, broken.message))
     if not entries:

@@ -150,6 +150,13 @@ class _Objects:
                 self._say("REGISTRATION_LEFT_OUT", wrong.message, wrong.action, entry)
                 continue
             found += [r for r in listed if {r.from_frame, r.to_frame} & self.frames]
+        linked = {frame for r in found for frame in (r.from_frame, r.to_frame)}
+        if len(self.frames) > 1 and not self.frames <= linked:
+            message = f"The images lie in {len(self.frames)} frames of reference that no registration links."
+            action = "they are registered by their content; check the overlay on the page."
+            self.notices.append(
+                Notice("FRAMES_UNLINKED", "warn", message, action, file=str(self.folder.path))
+            )
         return tuple(found)
 
     def structures(self, given: Path | None, name_map: Path | None) -> dict[str, Structure]:
@@ -232,9 +239,13 @@ class _Objects:
         entries = sorted(self.folder.objects("RTPLAN"), key=_date, reverse=True)
         plans = []
         for entry in entries:
-            summary = rtplan.read_summary(entry.path)
-            if summary.ours:
-                plans.append(rtplan.read(entry.path))
+            try:
+                summary = rtplan.read_summary(entry.path)
+                if summary.ours:
+                    plans.append(rtplan.read(entry.path))
+                    continue
+            except RtplanError as wrong:
+                self._say("PLAN_LEFT_OUT", wrong.message, wrong.action, entry)
                 continue
             targets = (
                 ", ".join(f"{name} {dose:g} Gy" for name, dose in summary.targets.items()) or "no target dose"

@@ -201,6 +201,49 @@ def test_of_several_doses_that_of_the_plan_is_taken_or_none(bare, tmp_path):
     assert set(codes(patient)) == {"DOSE_SEVERAL"}
 
 
+def test_frames_that_nothing_links_are_said(bare, tmp_path):
+    bare.series(tmp_path / "ct", block())
+    change = mr(FrameOfReferenceUID="1.2.826.0.1.99.9")
+    bare.series(tmp_path / "mr", block(kind=np.uint16), kind="MR", uid="1.2.826.0.1.99.6", change=change)
+    assert codes(read_patient(tmp_path)) == ["FRAMES_UNLINKED"]
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 192", "山田^太郎"),
+        ("ISO_IR 144", "Иванов^Пётр"),
+        ("ISO_IR 126", "Διονυσίου^Άννα"),
+        ("ISO_IR 101", "Gruczoł"),
+    ],
+)
+def test_names_of_every_script_come_through(bare, tmp_path, charset, name):
+    def change(ds, k):
+        ds.SpecificCharacterSet, ds.PatientName = charset, name
+
+    bare.series(tmp_path / "in", block(), change=change)
+    patient = read_patient(tmp_path / "in")
+    assert patient.identity.name == name
+    write_patient(patient, tmp_path / "out")
+    assert read_patient(tmp_path / "out").identity.name == name
+
+
+def test_a_broken_plan_is_left_out_and_a_broken_structure_set_is_refused(bare, tmp_path):
+    bare.series(tmp_path / "ct", block())
+    ds = bare.start("RTPLAN", "1.2.7", "1.2.8")
+    item = pydicom.Dataset()
+    item.BeamNumber = 1
+    ds.BeamSequence = pydicom.Sequence([item])
+    ds.save_as(tmp_path / "rp.dcm", enforce_file_format=True)
+    assert codes(read_patient(tmp_path)) == ["PLAN_LEFT_OUT"]
+    path = bare.rtstruct(tmp_path / "rs.dcm", [("A", "ORGAN", [("CLOSED_PLANAR", bare.square(-27, 0, 5))])])
+    ds = pydicom.dcmread(path)
+    ds.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 9
+    ds.save_as(path)
+    with pytest.raises(DicomError, match=r"rs\.dcm"):
+        read_patient(tmp_path)
+
+
 def test_bad_folders(tmp_path):
     with pytest.raises(DicomError, match="no such folder"):
         read_patient(tmp_path / "nowhere")
