@@ -112,8 +112,8 @@ def geud(dose_gy: Any, volume: Any, a: Any) -> Any:
     held = dose_gy[share > 0]
     share = share[share > 0]
     if float(a) == 0.0:
-        return xp.exp(xp.sum(share * xp.log(held))) if float(xp.min(held)) > 0 else xp.sum(held * 0.0)
+        return xp.exp(xp.sum(share * xp.log(held))) if bool(xp.min(held) > 0) else xp.sum(held * 0.0)
     scale = xp.max(held) if float(a) > 0 else xp.min(held)
-    if float(scale) == 0.0:
+    if bool(scale == 0.0):
         return xp.sum(held * 0.0)
     return scale * xp.sum(share * (held / scale) ** a) ** (1.0 / a)
