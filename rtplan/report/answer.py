@@ -7,7 +7,7 @@ from typing import Any
 
 from rtplan.domain import Finding, Notice, Patient
 from rtplan.domain.patient import WITHHOLD_ABSOLUTE
-from rtplan.report.book import EQUIVALENCE, Book, Row, largest_change, prescribed
+from rtplan.report.book import EQUIVALENCE, Book, Row, largest_change, largest_dose_change, prescribed
 from rtplan.report.content import Cell, Fact, Table, row
 from rtplan.report.words import (
     ARM_WORDS,
@@ -105,7 +105,7 @@ def _moved(change: Finding) -> str:
 
 
 def _dose_sentence(patient: Patient, book: Book) -> str:
-    found = largest_change(book.doses, "Gy")
+    found = largest_dose_change(book)
     if found is None:
         arms = counted(len(patient.doses), "arm")
         return f"The dose was calculated on {arms}; no difference between arms was evaluated."
@@ -178,12 +178,12 @@ def _how_sure(book: Book, outcome: Row) -> str:
 
 
 def _largest(patient: Patient, book: Book) -> str:
-    found = largest_change(book.doses, "Gy")
+    found = largest_dose_change(book)
     if found is None:
         return "No difference of dose was evaluated."
     size = with_unit(found) + _share(patient, found)
     said = [f"{found.arm}: {about(found)} {size}"]
-    mine = largest_change(book.doses, "Gy", ["SynCT"])
+    mine = largest_dose_change(book, ["SynCT"])
     if mine is not None and found.arm != "SynCT":
         said.append(f"SynCT: {about(mine)} {with_unit(mine)}{_share(patient, mine)}")
     return "; ".join(said) + "."
@@ -191,7 +191,7 @@ def _largest(patient: Patient, book: Book) -> str:
 
 def _share(patient: Patient, finding: Finding) -> str:
     found = prescribed(patient)
-    if patient.absolute_withheld is not None or found is None:
+    if patient.absolute_withheld is not None or found is None or finding.unit != "Gy":
         return ""
     base = found[1]
     return f" ({number(100.0 * (finding.value or 0.0) / base, 1, sign=True)} % of {base:g} Gy)"
@@ -286,7 +286,7 @@ def _glance_row(book: Book, outcome: Row | None, arm: str) -> tuple[Cell, ...]:
         known = change.value if change else None
         moved = NOT_EVALUABLE if known is None else points(known).removesuffix(" pp")
         cells += ["–", "–"] if base else [moved, _ends(change)]
-    found = largest_change(book.doses, "Gy", [arm])
+    found = largest_dose_change(book, [arm])
     cells.append("–" if base or found is None else f"{with_unit(found)} ({about(found)})")
     return row(*cells)
 

@@ -13,14 +13,9 @@ from rtplan.report.content import Block, Content, Picture
 from rtplan.report.discretion import discreet
 from rtplan.report.facts import provenance_block, run_block
 from rtplan.report.plots import MOST_CURVES, Axis, Curves, curve_names, dvh_picture
-from rtplan.report.results import (
-    comparison_block,
-    dose_table,
-    goals_block,
-    not_evaluable_block,
-    notices_block,
-    outcome_block,
-)
+from rtplan.report.problems import not_evaluable_block, notices_block
+from rtplan.report.results import comparison_block, dose_tables, goals_block
+from rtplan.report.risks import outcome_block
 from rtplan.report.scene import Scene, chosen, scene_of
 from rtplan.report.slices import (
     difference_limit,
@@ -182,8 +177,7 @@ def dvh_block(patient: Patient, book: Book, curves: Curves, scene: Scene | None)
 def difference_block(patient: Patient, book: Book, scene: Scene | None) -> Block:
     """Return maps of arm − reference, where the largest difference lies, and the dose metrics."""
     title = "Dose differences"
-    table = dose_table(book)
-    tables = () if table is None else (table,)
+    tables = dose_tables(book)
     reference = book.reference
     arms = [arm for arm in book.others if arm in patient.doses]
     if scene is None or reference is None or reference not in patient.doses or not arms:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from rtplan.domain import Finding, Patient
 from rtplan.domain.patient import ARMS
+from rtplan.report.words import is_signed
 
 OUTCOMES = ("NTCP", "TCP")
 #: Metrics that compare two images rather than two doses (before any bracket or suffix).
-IMAGE_METRICS = ("MAE", "ME", "RMSE", "PSNR", "SSIM", "MS-SSIM", "MSSSIM", "NCC", "HU")
+IMAGE_METRICS = ("MAE", "ME", "RMSE", "PSNR", "SSIM", "MS-SSIM", "MSSSIM", "NCC", "HU", "Dice")
 EQUIVALENCE = ("equivalent", "different", "cannot_tell")
 
 
@@ -78,7 +79,7 @@ def is_outcome(finding: Finding) -> bool:
 
 def is_image(finding: Finding) -> bool:
     """Whether a finding compares images."""
-    return finding.unit == "HU" or finding.metric.split("[")[0].split("_")[0] in IMAGE_METRICS
+    return finding.unit in ("HU", "dB") or finding.metric.split("[")[0].split("_")[0] in IMAGE_METRICS
 
 
 def book_of(patient: Patient) -> Book:
@@ -150,12 +151,19 @@ def prescribed(patient: Patient) -> tuple[str, float] | None:
 
 
 def largest_change(rows: Iterable[Row], unit: str, arms: Iterable[str] | None = None) -> Finding | None:
-    """Return the difference of the largest size among those of a unit, for some arms or for all."""
+    """Return the signed difference of the largest size among those of a unit, for some arms or for all."""
     wanted = None if arms is None else set(arms)
     changes = [
         f
         for row in rows
         for arm, f in row.changes.items()
-        if f.unit == unit and (wanted is None or arm in wanted)
+        if f.unit == unit and is_signed(f) and (wanted is None or arm in wanted)
     ]
     return max(changes, key=lambda f: abs(f.value or 0.0), default=None)
+
+
+def largest_dose_change(book: Book, arms: Iterable[str] | None = None) -> Finding | None:
+    """Return the largest difference of dose: in Gy, else in % of a dose (volumes are no doses)."""
+    rows = [r for r in book.doses if not r.metric.startswith("V")]
+    names = None if arms is None else tuple(arms)
+    return largest_change(rows, "Gy", names) or largest_change(rows, "%", names)

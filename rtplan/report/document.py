@@ -34,7 +34,7 @@ from rtplan.report.assemble import assemble
 from rtplan.report.content import Block, Cell, Content, Message, Picture, Table
 from rtplan.report.figures import drawable, fonts
 from rtplan.report.plots import Curves
-from rtplan.report.results import SEVERITIES
+from rtplan.report.problems import SEVERITIES
 from rtplan.report.words import tied
 
 rl_config.useA85 = 0  # pictures as bytes, not as text: smaller and faster

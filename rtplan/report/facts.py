@@ -248,11 +248,11 @@ def _data_files(provenance: Mapping[str, Any]) -> Table | None:
         mark = "–" if verified is None else "verified" if verified else "‡ not verified"
         source = str(item.get("source") or item.get("citation") or "–")
         rows.append(
-            row(Cell(str(item.get("path", "")), "strong"), mark, source, str(item.get("sha256", ""))[:16])
+            row(Cell(str(item.get("path", "")), "strong"), mark, source, str(item.get("sha256", ""))[:12])
         )
     return Table(
         "Files that gave numbers.",
-        ("File", "Verified", "Source", "SHA-256, first 16"),
+        ("File", "Verified", "Source", "SHA-256, start"),
         tuple(rows),
         (2.6, 1.2, 3.2, 1.7),
     )

@@ -116,7 +116,8 @@ def empty_figure(width_mm: float, height_mm: float) -> Figure:
 @cache
 def _palette() -> Pixels.Image:
     """Return 256 colours: greys for the images, and every accent towards black and towards white."""
-    greys = [(level, level, level) for level in np.linspace(0, 255, 120).round().astype(int)]
+    levels = [0, *np.linspace(4, 248, 118).round().astype(int), 255]  # apart, so that white stays white
+    greys = [(level, level, level) for level in levels]
     accents = [np.array(to_rgb(colour)) * 255.0 for colour in (*COLOURS, *ACCENTS)]
     ways = ((1.0, 0.0), (0.72, 0.0), (0.45, 0.0), (0.7, 0.3), (0.4, 0.6))  # share of the colour, of white
     mixed = [accent * share + 255.0 * white for accent in accents for share, white in ways]

@@ -15,7 +15,7 @@ from rtplan.domain import Patient
 from rtplan.report.assemble import assemble
 from rtplan.report.content import Content, Picture
 from rtplan.report.plots import Curves
-from rtplan.report.results import SEVERITIES
+from rtplan.report.problems import SEVERITIES
 from rtplan.report.words import tied
 
 #: A DOI in a text: letters, digits and the few signs that need no quoting.

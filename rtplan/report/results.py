@@ -1,31 +1,24 @@
-"""Tables of results: goals, dose metrics, risks, image comparison, what was not evaluable, notices."""
+"""Tables of results: goals, dose metrics, agreement of doses, images compared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
-from rtplan.domain import Finding, Notice, Patient
-from rtplan.report.answer import endpoint
+from rtplan.domain import Finding, Patient
 from rtplan.report.book import Book, Row
-from rtplan.report.content import Block, Cell, Message, Table, row
-from rtplan.report.plots import risk_picture
+from rtplan.report.content import Block, Cell, Table, row
 from rtplan.report.words import (
     DECIMALS,
     NOT_EVALUABLE,
     VERDICTS,
-    about,
     amount,
-    counted,
+    bare,
+    is_signed,
     judgement,
     limit_words,
-    listed,
     number,
-    points,
-    risk,
-    risk_interval,
 )
 
 UNVERIFIED = (
@@ -58,7 +51,7 @@ def goals_block(patient: Patient, book: Book) -> Block:
     """Return the goals: limit, wish, value per arm with its verdict, source."""
     title = "Goals"
     if not any(r.values for r in book.goals):
-        return Block("goals", title, absent=_absent(patient, "no goal in the protocol"))
+        return Block("goals", title, absent=why_absent(patient, "no goal in the protocol"))
     sources = Sources()
     shown = tuple(arm for arm in book.arms if any(arm in (*r.values, *r.missing) for r in book.goals))
     rows = tuple(_goal_row(r, shown, sources) for r in book.goals)
@@ -79,7 +72,7 @@ def _decides(book: Book) -> str:
     return f"The verdict is that of {book.reference}; on other arms the sign says how it would turn out."
 
 
-def _absent(patient: Patient, otherwise: str) -> str:
+def why_absent(patient: Patient, otherwise: str) -> str:
     """Return why a block has nothing to say."""
     if patient.absolute_withheld is not None:
         return "no absolute dose (it is withheld)"
@@ -131,21 +124,75 @@ def judged_amount(finding: Finding) -> str:
     return number(value, 5)
 
 
-def dose_table(book: Book) -> Table | None:
-    """Return the dose metrics: value on the reference, difference on each other arm."""
-    rows = [r for r in book.doses if r.changes]
+def dose_tables(book: Book) -> tuple[Table, ...]:
+    """Return differences of dose metrics, agreement of the doses (gamma …), and spread without a CT."""
+    moved = [r for r in book.doses if any(is_signed(f) for f in r.changes.values())]
+    agreed = [r for r in book.doses if r.changes and r not in moved]
+    spread = [r for r in book.doses if "" in r.values]
+    tables = [_dose_table(book, moved), _agreement_table(book, agreed), _spread_table(spread)]
+    return tuple(table for table in tables if table is not None)
+
+
+def _dose_table(book: Book, rows: list[Row]) -> Table | None:
     if not rows:
         return None
     with_base = any(book.reference in r.values for r in rows)
-    base = (f"{book.reference}",) if with_base else ()
+    base = (str(book.reference),) if with_base else ()
     return Table(
-        caption=f"Dose metrics: {'value on ' + str(book.reference) + ', and ' if base else ''}"
-        f"difference to {book.reference} on each arm (percentages: percentage points).",
+        caption=f"Dose metrics: {f'value on {book.reference}, and ' if base else ''}"
+        f"difference to {book.reference} on each arm, in the metric's unit (volumes: percentage points).",
         head=("Structure", "Metric", *base, *(f"{arm} − {book.reference}" for arm in book.others)),
         rows=tuple(_dose_row(r, book, with_base) for r in rows),
         widths=(2.2, 1.9, *([1.2] * (len(base) + len(book.others)))),
         numeric=tuple(range(2, 2 + len(base) + len(book.others))),
+        notes=_meanings(rows),
     )
+
+
+def _agreement_table(book: Book, rows: list[Row]) -> Table | None:
+    if not rows:
+        return None
+    sources = Sources()
+    return Table(
+        caption=f"Agreement of each arm's dose with that on {book.reference}.",
+        head=("Region", "Metric", *book.others, "Source"),
+        rows=tuple(
+            row(
+                Cell(r.structure or "whole dose", "strong"),
+                r.metric,
+                *(_amount_cell(r.changes.get(arm), NOT_EVALUABLE) for arm in book.others),
+                sources.mark(r.first) or "–",
+            )
+            for r in rows
+        ),
+        widths=(2.0, 2.2, *([1.2] * len(book.others)), 0.8),
+        numeric=tuple(range(2, 2 + len(book.others))),
+        notes=sources.notes(),
+    )
+
+
+def _spread_table(rows: list[Row]) -> Table | None:
+    if not rows:
+        return None
+    return Table(
+        caption="Spread between the arms: there is no reference.",
+        head=("Structure", "Metric", "Spread"),
+        rows=tuple(row(Cell(r.structure, "strong"), r.metric, _amount_cell(r.values[""], "–")) for r in rows),
+        widths=(2.0, 2.5, 1.5),
+        numeric=(2,),
+        notes=_meanings(rows),
+    )
+
+
+def _meanings(rows: list[Row]) -> tuple[str, ...]:
+    """Return what the compared metrics mean, as their findings say."""
+    said = {
+        bare(f.metric): f.source
+        for r in rows
+        for f in (*r.changes.values(), *r.values.values())
+        if f.source and f.limit is None and f.wish is None and not f.metric.startswith(("D", "V"))
+    }
+    return tuple(f"{metric}: {source}." for metric, source in said.items())
 
 
 def _dose_row(item: Row, book: Book, with_base: bool) -> tuple[Cell, ...]:
@@ -159,92 +206,7 @@ def _dose_row(item: Row, book: Book, with_base: bool) -> tuple[Cell, ...]:
 def _amount_cell(finding: Finding | None, absent: str) -> Cell:
     if finding is None or finding.value is None:
         return Cell(absent, "quiet")
-    return Cell(amount(finding.value, finding.unit, sign=finding.quantity == "difference"))
-
-
-def outcome_block(patient: Patient, book: Book) -> Block:
-    """Return the risks: one plot and one table per model."""
-    title = "Predicted risk"
-    shown = [r for r in book.outcomes if r.values or r.changes]
-    if not shown:
-        return Block("outcome", title, absent=_absent(patient, "no risk that could be evaluated"))
-    tables = tuple(_outcome_table(r, book) for r in shown)
-    pictures = tuple(
-        risk_picture(f"{r.metric}: {endpoint(r)}", [a for a in book.arms if a in (*r.values, *r.changes)],
-                     r.values, r.changes)
-        for r in shown
-    )  # fmt: skip
-    sentences = (
-        "Risks are probabilities in per cent; differences are percentage points (pp), taken with the same "
-        "random parameters on both arms where an interval is given.",
-    )
-    return Block("outcome", title, sentences, pictures, tables)
-
-
-#: What a finding's detail is called in the table; anything else keeps its own name.
-_DETAILS: Mapping[str, str] = {
-    "geud_gy": "gEUD [Gy]",
-    "alpha_beta_gy": "α/β [Gy]",
-    "organ_definition": "organ",
-}
-_SAID_ELSEWHERE = ("endpoint", "dose_kind", "warnings", "spread")
-
-
-def _outcome_table(item: Row, book: Book) -> Table:
-    arms = [arm for arm in book.arms if arm in (*item.values, *item.changes, *item.missing)]
-    own, common = _details(item)
-    return Table(
-        caption=f"{item.metric}: {endpoint(item)}.",
-        head=("Arm", *(_DETAILS.get(key, key) for key in own), "Risk", "95 % interval", "Difference",
-              "95 % interval of the difference", "Verdict"),
-        rows=tuple(_outcome_row(item, arm, book, own) for arm in arms),
-        widths=(1.2, *([1.0] * len(own)), 1.0, 1.7, 1.2, 2.0, 1.4),
-        notes=_outcome_notes(item, common),
-    )  # fmt: skip
-
-
-def _details(item: Row) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return which details differ between the arms, and those that all arms share."""
-    details = [dict(f.detail) for f in item.values.values()] or [{}]
-    keys = [key for key in details[0] if key not in _SAID_ELSEWHERE]
-    shared = {key: details[0][key] for key in keys if all(d.get(key) == details[0][key] for d in details)}
-    own = [key for key in keys if key not in shared and isinstance(details[0][key], int | float)]
-    return tuple(own[:2]), shared
-
-
-def _outcome_notes(item: Row, common: Mapping[str, Any]) -> tuple[str, ...]:
-    first = item.first
-    facts = [f"Model {first.model or 'not named'}", f"dose {first.dose_kind or 'not named'}"]
-    facts += [f"{_DETAILS.get(key, key)} {_short(value)}" for key, value in common.items()]
-    notes = [f"{'; '.join(facts)}. Source: {first.source or 'not named'}."]
-    methods = [f.interval_method for f in (*item.values.values(), *item.changes.values()) if f.interval95]
-    if methods:
-        notes.append(f"Intervals: {'; '.join(m for m in dict.fromkeys(methods) if m)}.")
-    warned = [str(w) for f in item.values.values() for w in f.detail.get("warnings", ())]
-    notes += [f"Warning: {text}" for text in dict.fromkeys(warned)]
-    if first.verified is False:
-        notes.append("‡ This parameter set is not verified against its publication.")
-    return tuple(notes)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _outcome_row(item: Row, arm: str, book: Book, own: tuple[str, ...]) -> tuple[Cell, ...]:
-    value, change = item.values.get(arm), item.changes.get(arm)
-    base = arm == book.reference
-    sign, word = VERDICTS[change.verdict if change else "none"]
-    details = dict(value.detail) if value else {}
-    return row(
-        Cell(arm, "strong"),
-        *(number(details[key], 2) if key in details else "–" for key in own),
-        risk(value.value) if value and value.value is not None else Cell(NOT_EVALUABLE, "quiet"),
-        risk_interval(value) if value else "–",
-        "reference" if base else points(change.value) if change and change.value is not None else "–",
-        "–" if base or change is None else risk_interval(change),
-        f"{sign} {word}" if sign else "–",
-    )
+    return Cell(amount(finding.value, finding.unit, sign=is_signed(finding)))
 
 
 def comparison_block(book: Book) -> Block:
@@ -258,7 +220,7 @@ def comparison_block(book: Book) -> Block:
     rows = tuple(
         row(
             Cell(r.structure or "whole image", "strong"),
-            r.metric if "[" in r.metric or r.first.unit == "1" else f"{r.metric} [{r.first.unit}]",
+            r.metric,
             *(_image_cell(r, arm) for arm in arms),
         )
         for r in shown
@@ -277,64 +239,4 @@ def _image_cell(item: Row, arm: str) -> Cell:
     finding = item.values.get(arm) or item.changes.get(arm)
     if finding is None or finding.value is None:
         return Cell("–", "quiet")
-    return Cell(amount(finding.value, finding.unit, sign=finding.metric.startswith("ME")))
-
-
-def not_evaluable_block(book: Book) -> Block:
-    """Return what was not evaluable, grouped by its reason."""
-    groups: dict[str, list[Finding]] = {}
-    for finding in book.not_evaluable:
-        groups.setdefault(finding.reason or "", []).append(finding)
-    title = "What was not evaluable, and why"
-    if not groups:
-        return Block("not_evaluable", title, ("Every finding that was asked for has a value.",))
-    rows = []
-    for reason, findings in groups.items():
-        arms = sorted({f.arm for f in findings if f.arm}, key=_rank(book))
-        things = list(dict.fromkeys(about(f) for f in findings))
-        rows.append(row(Cell(reason, "strong"), listed(things), listed(arms) or "–"))
-    table = Table(
-        caption=f"{counted(len(book.not_evaluable), 'finding')} without a value.",
-        head=("Why", "What", "Arms"),
-        rows=tuple(rows),
-        widths=(3.0, 3.6, 1.6),
-    )
-    return Block("not_evaluable", title, tables=(table,))
-
-
-def _rank(book: Book) -> Any:
-    return lambda arm: book.arms.index(arm) if arm in book.arms else len(book.arms)
-
-
-SEVERITIES: Mapping[str, str] = {"refuse": "Refused", "warn": "Warning", "info": "For information"}
-
-
-def notices_block(patient: Patient) -> Block:
-    """Return the notices, the gravest first; equal ones once, with how often and where."""
-    groups: dict[tuple[str, str, str, str], list[Notice]] = {}
-    for notice in patient.notices:
-        groups.setdefault((notice.severity, notice.code, notice.message, notice.action), []).append(notice)
-    order = list(SEVERITIES)
-    messages = [
-        Message(code, severity, text, action, _where(group), len(group))
-        for (severity, code, text, action), group in groups.items()
-    ]
-    messages.sort(key=lambda m: order.index(m.severity))
-    sentences = () if messages else ("There is none.",)
-    return Block("notices", "Notices", sentences, messages=tuple(messages))
-
-
-def _where(group: Iterable[Notice]) -> tuple[str, ...]:
-    places = [
-        " ".join(
-            part
-            for part in (
-                f"structure {n.structure}" if n.structure else "",
-                f"file {n.file}" if n.file else "",
-                f"UID {n.uid}" if n.uid else "",
-            )
-            if part
-        )
-        for n in group
-    ]
-    return tuple(dict.fromkeys(place for place in places if place))
+    return Cell(amount(finding.value, finding.unit, sign=is_signed(finding)))

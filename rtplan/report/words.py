@@ -38,8 +38,12 @@ VERDICTS: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
     }
 )
 
+#: Beginnings of metrics that compare two arms without a direction.
+UNDIRECTED = ("Gamma", "MAE", "DoseMAE", "PSNR", "Dice", "SSIM", "MeanDoseSpread")
 #: Decimals by unit.
-DECIMALS: MappingProxyType[str, int] = MappingProxyType({"Gy": 2, "%": 1, "cc": 1, "HU": 1, "mm": 1, "1": 3})
+DECIMALS: MappingProxyType[str, int] = MappingProxyType(
+    {"Gy": 2, "%": 1, "cc": 1, "HU": 1, "mm": 1, "dB": 1, "1": 3}
+)
 
 
 def number(value: float, decimals: int = 1, *, sign: bool = False) -> str:
@@ -94,8 +98,13 @@ def risk_interval(finding: Finding) -> str:
     return f"{low} to {high} {'pp' if sign else '%'}"
 
 
+def is_signed(finding: Finding) -> bool:
+    """Whether a finding has a direction: a difference, but no pass rate and no mean of absolute values."""
+    return finding.quantity == "difference" and not finding.metric.startswith(UNDIRECTED)
+
+
 def with_unit(finding: Finding) -> str:
-    """Return the value of a finding with its unit; differences signed, those of percentages in pp.
+    """Return the value of a finding with its unit; differences signed, those of risks and volumes in pp.
 
     Examples
     --------
@@ -104,10 +113,10 @@ def with_unit(finding: Finding) -> str:
     """
     if finding.value is None:
         return "not evaluable"
-    sign = finding.quantity == "difference"
+    sign = is_signed(finding)
     if finding.unit == "1":
         return points(finding.value) if sign else risk(finding.value)
-    unit = "pp" if sign and finding.unit == "%" else finding.unit
+    unit = "pp" if sign and finding.unit == "%" and finding.metric.startswith("V") else finding.unit
     return f"{amount(finding.value, finding.unit, sign=sign)} {unit}"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,10 @@ from rtplan.report.page import page_of
 FRAME = "1.2.826.0.1.3680043.10.9999.1"
 ARMS = ("CT", "CT0", "CTpop", "CTpop_bone", "CTstrat", "SynCT")
 SCALE = {"CT": 1.0, "CT0": 0.985, "CTpop": 0.992, "CTpop_bone": 0.996, "CTstrat": 1.002, "SynCT": 0.9985}
+CASE: dict[str, Any] = json.loads((Path(__file__).parent / "report_case.json").read_text(encoding="utf-8"))
+PROVENANCE: dict[str, Any] = CASE["manifest"]
+GOALS: list[tuple[str, str, float, str, dict[str, Any]]] = [tuple(goal) for goal in CASE["goals"]]
+NOTICES = tuple(Notice(**notice) for notice in CASE["notices"])
 SOURCE = "test data, invented for the report's tests"
 
 
@@ -150,17 +156,6 @@ def _goal(arm: str, structure: str, metric: str, value: float, unit: str, **more
     )  # fmt: skip
 
 
-GOALS = (
-    ("PTVp_7700", "V95%[%]", 98.9, "%", {"limit": ">= 98", "wish": ">= 99"}),
-    ("GTVp_9500", "D98%[Gy]", 88.4, "Gy", {"wish": ">= 95", "limit": ">= 86"}),
-    ("Rectum", "V70Gy[%]", 14.96, "%", {"limit": "<= 15", "wish": "<= 10"}),
-    ("Rectum", "D1cc[Gy]", 78.1, "Gy", {"limit": "<= 77"}),
-    ("Bladder", "V72Gy[cc]", 9.3, "cc", {"limit": "<= 15", "source": "another invented source"}),
-    ("Femur_Head_L", "V50Gy[%]", 0.4, "%", {"limit": "<= 5", "verified": False}),
-    ("PenileBulb", "D50%[Gy]", 31.0, "Gy", {"limit": "<= 50", "verified": False}),
-)
-
-
 def goal_findings() -> list[Finding]:
     found = []
     for structure, metric, value, unit, more in GOALS:
@@ -231,56 +226,24 @@ def risk_findings(*, interval: bool = True) -> list[Finding]:
 
 def image_findings() -> list[Finding]:
     mae = {"CT0": 91.2, "CTpop": 74.8, "CTpop_bone": 52.3, "CTstrat": 44.1, "SynCT": 33.7}
+    asked = (
+        ("Body", "MAE[HU]", 1.0, 0.0),
+        ("Bone", "MAE[HU]", 2.6, 0.0),
+        ("Body", "ME[HU]", -0.2, 0.0),
+        ("Body", "PSNR[dB]", -0.1, 35.0),
+        (None, "IsocentreDose[%]", -0.015, 0.0),
+        ("PTVp_7700", "MeanDose[%]", -0.016, 0.0),
+        ("Body", "Gamma2%/2mm[%]", -0.05, 100.0),
+    )
     return [
-        Finding(metric, factor * mae[arm], "HU", "CompareArms", arm=arm, reference_arm="CT", structure=region)
-        for region, metric, factor in (
-            ("External", "MAE", 1.0), ("Bone_Pelvic", "MAE", 2.6), ("External", "ME", -0.2))
+        Finding(
+            metric, factor * mae[arm] + start, metric.split("[")[1][:-1], "CompareArms", arm=arm,
+            reference_arm="CT", structure=region, quantity="difference",
+            source="mean of dose differences, in % of the prescribed dose" if "Mean" in metric else None,
+        )
+        for region, metric, factor, start in asked
         for arm in ARMS[1:]
     ]  # fmt: skip
-
-
-NOTICES = (
-    Notice(
-        "FOR_POSITION_CONFLICT",
-        "warn",
-        "CT says HFS, MR says FFS, in one frame of reference; the bodies overlap (Dice 0.97), so the "
-        "coordinates were kept.",
-        "Check the patient position at the scanner.",
-        uid="1.2.3.4",
-    ),
-    Notice(
-        "OUTSIDE_POPULATION",
-        "warn",
-        "The parameter set was fitted at 1.8–2.0 Gy per fraction; this plan gives 2.2.",
-        "Read the interval with that in mind.",
-    ),
-    Notice("NAME_MAPPED", "info", "A structure name was mapped to TG-263.", structure="Femur_Head_L"),
-    Notice("NAME_MAPPED", "info", "A structure name was mapped to TG-263.", structure="Femur_Head_R"),
-)
-
-PROVENANCE: dict[str, Any] = {
-    "schema": 1, "rtplan_version": "0.1.0",
-    "command": "rtplan run FOLDER --protocol prostate_boost_flame --out OUT",
-    "settings": {"protocol": "prostate_boost_flame", "arms": list(ARMS), "grid_mm": 3.0, "gas": "water"},
-    "seed": 1, "device": "cpu", "threads": 2,
-    "versions": {"python": "3.11.9", "torch": "2.13.0", "numpy": "2.4.6", "pydicom": "3.0.2"},
-    "inputs": [{"uid": f"1.2.3.{n}", "sha256": "0" * 64, "role": "CT"} for n in range(46)]
-    + [{"uid": "1.2.9.1", "sha256": "1" * 64, "role": "RTSTRUCT"}],
-    "weights": [{"name": "synct_t2w_pelvis", "sha256": "5f" * 32}],
-    "data_files": [
-        {"path": "protocols/prostate_boost_flame.toml", "sha256": "ab" * 32, "verified": None},
-        {"path": "models/ntcp/rectum_bleeding_g2_quantec2010.toml", "sha256": "cd" * 32, "verified": True,
-         "source": "Michalski 2010, IJROBP 76(3 Suppl):S123-S129, doi:10.1016/j.ijrobp.2009.03.078"},
-        {"path": "models/curves/generic.toml", "sha256": "ef" * 32, "verified": False},
-    ],
-    "steps": [
-        {"name": "Register", "settings": {"deformable": False}, "seconds": 6.21, "peak_mib": 812.0},
-        {"name": "OptimisePlan", "settings": {"beams": 7, "grid_mm": 3.0, "seconds": 30}, "seconds": 28.4,
-         "peak_mib": 2103.4},
-        {"name": "RecalculateArms", "settings": {"arms": list(ARMS)}, "seconds": 9.9, "peak_mib": 2210.0},
-    ],
-    "outputs": [],
-}  # fmt: skip
 
 
 def full_patient() -> Patient:
