@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "check": "rtplan.cli.check",
     "convert": "rtplan.cli.convert",
     "doctor": "rtplan.cli.doctor",
+    "gamma": "rtplan.cli.gamma",
     "protocols": "rtplan.cli.protocols",
     "outcome": "rtplan.cli.outcome",
     "dvh": "rtplan.cli.dvh",

@@ -102,6 +102,11 @@ class GammaResult:
     n: int
     n_outside: int
 
+    @property
+    def maximum(self) -> float:
+        """Greatest gamma that was found (at most ``max_gamma``)."""
+        return float(np.nanmax(self.map))
+
 
 def gamma(
     reference: Dose,
@@ -137,7 +142,8 @@ def gamma(
     Raises
     ------
     DoseError
-        If a dose is not finite, the kinds of dose differ, or no point is left to evaluate.
+        If a dose is not finite, the kinds of dose differ, no point is left to evaluate, or the device
+        cannot be used.
     GeometryMismatch
         If the frames of reference differ, the mask lies on another grid, or the evaluated grid is sheared.
 
@@ -251,6 +257,12 @@ def _near(evaluated: Dose, points: Points, settings: GammaSettings) -> tuple[Fie
 def _on_device(field: Field, points: Points, max_gamma: float, device: str) -> NDArray[np.float64]:
     """Search with torch on a GPU; the only place in dosimetry that imports torch."""
     import torch
+
+    if device.startswith("mps") or (device.startswith("cuda") and not torch.cuda.is_available()):
+        raise DoseError(
+            f"Gamma cannot run on {device} here: it needs double precision on a device that is there.",
+            action="use --device cpu, or cuda on a machine with an NVIDIA GPU.",
+        )
 
     def send(array: Any) -> Any:
         return torch.as_tensor(array, dtype=torch.float64, device=device)

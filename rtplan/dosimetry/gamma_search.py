@@ -151,6 +151,7 @@ def _search_round_nodes(xp: Any, field: Field, points: Points, node: Array, foun
         least = xp.minimum(bound, least)
     start = _inside(xp, field, node - xp.stack((first // 4, first // 2 % 2, first % 2), 0))
     owner = numbers(xp, miss == miss)
+    found[owner] = xp.minimum(found, miss**2)  # the node itself, free of rounding
     _improve(xp, _pairs(xp, field, points, start, owner), found)
     survivors = []
     limit = found * (1 - SLACK)
@@ -158,7 +159,7 @@ def _search_round_nodes(xp: Any, field: Field, points: Points, node: Array, foun
         who = numbers(xp, (bounds[number] < limit) & (first != number))
         if len(who):
             cell = pick(xp, node, who)
-            cell = xp.stack([cell[axis] + offset[axis] for axis in range(3)], 0)
+            cell = _inside(xp, field, xp.stack([cell[axis] + offset[axis] for axis in range(3)], 0))
             survivors.append(_pairs(xp, field, points, cell, who))
     if survivors:
         _improve(xp, gamma_cell.joined(xp, survivors), found)
@@ -204,9 +205,7 @@ def _beyond(
     gap = xp.maximum(gap, xp.zeros_like(gap)) * pick(xp, points.scale, who)
     kept = numbers(xp, away + gap * gap < pick(xp, found, who) * (1 - SLACK))
     pairs = _pairs(xp, field, points, pick(xp, cell, kept), pick(xp, who, kept))
-    if not len(pairs):
-        return pairs
-    return pairs.at(xp, gamma_cell.lower_bound(xp, pairs) < found[pairs.owner] * (1 - SLACK))
+    return _promising(xp, pairs, found)
 
 
 def _shells(field: Field, reach: float, on_nodes: bool) -> list[tuple[float, list[Offset]]]:
@@ -235,18 +234,28 @@ def _away(offset: int, share: float) -> float:
 
 def _improve(xp: Any, pairs: Pairs, found: Array) -> None:
     """Lower ``found`` (gamma squared by point) to the least over these pairs; halve what is not convex."""
-    for depth in range(DEPTH + 1):
-        value = gamma_cell.minimum(xp, pairs)
-        if xp.__name__ == "numpy":
-            xp.minimum.at(found, pairs.owner, value)
-        else:
-            found.scatter_reduce_(0, pairs.owner, value, "amin")
-        if depth == DEPTH:
-            return
-        pairs = pairs.at(xp, ~gamma_cell.is_convex(xp, pairs))
+    _lower(xp, pairs, found)
+    pairs = pairs.at(xp, ~gamma_cell.is_convex(xp, pairs))
+    for depth in range(1, DEPTH + 1):
         if not len(pairs):
             return
         pairs = gamma_cell.halved(xp, pairs)
-        pairs = pairs.at(xp, gamma_cell.lower_bound(xp, pairs) < found[pairs.owner] * (1 - SLACK))
-        if not len(pairs):
-            return
+        pairs = _promising(xp, pairs, found)
+        convex = gamma_cell.is_convex(xp, pairs) | (depth == DEPTH)
+        _lower(xp, pairs.at(xp, convex), found)
+        pairs = pairs.at(xp, ~convex)
+
+
+def _promising(xp: Any, pairs: Pairs, found: Array) -> Pairs:
+    limit = pick(xp, found, pairs.owner) * (1 - SLACK)
+    return pairs.at(xp, gamma_cell.lower_bound(xp, pairs) < limit) if len(pairs) else pairs
+
+
+def _lower(xp: Any, pairs: Pairs, found: Array) -> None:
+    if not len(pairs):
+        return
+    value = gamma_cell.minimum(xp, pairs)
+    if xp.__name__ == "numpy":
+        xp.minimum.at(found, pairs.owner, value)
+    else:
+        found.scatter_reduce_(0, pairs.owner, value, "amin")
