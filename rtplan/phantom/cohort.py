@@ -12,7 +12,7 @@ from rtplan.domain.structure import Kind
 from rtplan.phantom.anatomy import build_anatomy
 from rtplan.phantom.ct import scan_ct
 from rtplan.phantom.draws import Cohort, Draws, table
-from rtplan.phantom.mr import scan_mr
+from rtplan.phantom.mr import demand_contrasts, scan_mr
 
 KINDS: dict[str, Kind] = {
     "External": "EXTERNAL",
@@ -57,6 +57,7 @@ def make_patient(
         If cohort or contrast is not known.
     """
     draws = Draws(cohort, int(seed))
+    demand_contrasts(contrasts)
     frame = uid(f"frame/{cohort}/{seed}")
     anatomy = build_anatomy(draws, spacing_zyx_mm, frame, spacer=spacer)
     images = {"CT": scan_ct(anatomy, draws), **scan_mr(anatomy, draws, contrasts)}

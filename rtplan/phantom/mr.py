@@ -94,6 +94,15 @@ def _signal(contrast: str, pd: float, t1: float, t2: float, draws: Draws, tesla:
     return gradient_echo(pd, t1, t2star, s["tr_ms"], s[f"te_{tesla}"], s["flip_deg"])
 
 
+def demand_contrasts(contrasts: tuple[str, ...]) -> None:
+    """Raise UnknownName unless every contrast is in ``CONTRASTS``."""
+    unknown = set(contrasts) - set(CONTRASTS)
+    if unknown:
+        raise UnknownName(
+            f"There is no contrast {sorted(unknown)[0]!r}.", action=f"choose of {', '.join(CONTRASTS)}."
+        )
+
+
 def scan_mr(anatomy: Anatomy, draws: Draws, contrasts: tuple[str, ...]) -> dict[str, Image]:
     """Return the MR images asked for, by role (``T2w``, ``T1w``, ``Dixon_W`` …), on the anatomy's grid.
 
@@ -102,11 +111,7 @@ def scan_mr(anatomy: Anatomy, draws: Draws, contrasts: tuple[str, ...]) -> dict[
     UnknownName
         If a contrast is not in ``CONTRASTS``.
     """
-    unknown = set(contrasts) - set(CONTRASTS)
-    if unknown:
-        raise UnknownName(
-            f"There is no contrast {sorted(unknown)[0]!r}.", action=f"choose of {', '.join(CONTRASTS)}."
-        )
+    demand_contrasts(contrasts)
     scanner = _Scanner(anatomy, draws)
     out = {c: scanner.image(c, [scanner.clean(c)])[0] for c in contrasts if c != "Dixon"}
     if "Dixon" in contrasts:
