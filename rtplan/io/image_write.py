@@ -85,18 +85,19 @@ def write_series(
     series_uid = stamp.uid("series", image.modality, description)
     stored, slope, intercept, clipped = _stored(image)
     paths, uids = [], []
-    digits = max(4, len(str(len(stored))))
     for k, plane in enumerate(stored):
         sop_uid = stamp.uid("slice", image.modality, description, str(k))
         header = md.start(image.modality, identity, stamp, series_uid=series_uid, sop_uid=sop_uid)
-        header.SeriesDescription = _series_description(description, like)
+        header.SeriesDescription = md.clipped(
+            f"{description} NOT FOR CLINICAL USE" if like else description, 64
+        )
         _general(header, image, like, derivation, k)
         _plane(header, image.grid, k)
         _pixels(header, plane, slope, intercept)
         _CONTENT[image.modality](header, image)
         if clipped:
             header.ImageComments = f"{md.RESEARCH_ONLY}; {clipped} voxels of the series clipped in HU"
-        paths.append(md.save(header, folder / f"{k + 1:0{digits}d}.dcm"))
+        paths.append(md.save(header, folder / f"{k + 1:04d}.dcm"))
         uids.append(sop_uid)
     return Written(
         source=Source(
@@ -149,10 +150,6 @@ def _error(image: Image, stored: NDArray[np.generic], slope: float, intercept: f
         kept = np.clip(wanted, *HU_RANGE) if image.modality == "CT" else wanted
         worst = max(worst, float(np.nanmax(np.abs(got - kept)[np.isfinite(kept)], initial=0.0)))
     return worst
-
-
-def _series_description(description: str, like: Source | None) -> str:
-    return md.clipped(f"{description} NOT FOR CLINICAL USE" if like else description, 64)
 
 
 def _general(header: FileDataset, image: Image, like: Source | None, derivation: str, k: int) -> None:
