@@ -141,9 +141,9 @@ def index(folder: Path, *, salt: str = SALT, progress: Callable[[int], None] | N
         except DicomError as broken:
             skipped.append((path, broken.message))
     if not entries:
-        what = (
-            f"None of the {len(skipped)} DICOM files can be read." if skipped else "There is no DICOM file."
-        )
+        what = "There is no DICOM file."
+        if skipped:
+            what = f"None of the {len(skipped)} DICOM files can be read; the first: {skipped[0][1]}"
         raise DicomError(what, where=str(folder), action="give the folder that holds the DICOM series.")
     return Folder(folder, tuple(entries), tuple(skipped))
 
