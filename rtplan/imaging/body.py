@@ -42,7 +42,7 @@ class BodySettings:
     ct_threshold_hu: float = -300.0
     mr_valley: tuple[float, float] = (0.02, 0.2)
     thin_mm: float = 8.0
-    close_mm: float = 4.0
+    close_mm: float = 2.0
     smallest: float = 0.1
 
 

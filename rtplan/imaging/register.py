@@ -106,7 +106,7 @@ def register(
     small_fixed, small_moving = _working(fixed, settings), _working(moving, settings)
     body = body_mask(small_fixed)
     fixed_itk, moving_itk = to_itk(_windowed(small_fixed)), to_itk(_windowed(small_moving))
-    region = sitk.BinaryDilate(to_itk(body), [4, 4, 1], sitk.sitkBall)
+    region = to_itk(body)  # not the air around it: it would draw the result towards the larger overlap
     starts = _starts(small_moving, small_fixed, body)
     pair = fixed_itk, moving_itk, region
     found = [_rigid(pair, start, settings.samples, seed) for start in starts]
@@ -180,7 +180,7 @@ def _method(fixed: Any, region: Any, levels: Sequence[tuple[int, float]], sample
 def _rigid(pair: tuple[Any, Any, Any], start: Any, samples: int, seed: int) -> tuple[float, Any]:
     """Return the metric (lower is better) and the rigid transform found from one start."""
     fixed, moving, region = pair
-    method = _method(fixed, region, ((4, 6.0), (2, 3.0), (1, 1.0)), samples, seed)
+    method = _method(fixed, region, ((2, 5.0), (1, 2.5), (1, 1.0)), samples, seed)
     method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.02, 80, 0.6, 1e-5)
     method.SetOptimizerScalesFromPhysicalShift()
     transform = sitk.Euler3DTransform(start)

@@ -50,6 +50,7 @@ class BoneClass(Frozen):
     """Bone with its marrow."""
 
     above_hu: float
+    grow_above_hu: float
     close_mm: float
     smallest_cc: float
     source: str
@@ -126,9 +127,14 @@ def load_toml(name: str, kind: type[Model]) -> Model:
 
 def _bone(hu: NDArray[np.float32], inside: Bool, density: Image, rule: BoneClass) -> Bool:
     """Return bone with marrow: cortex by threshold, closed and filled in the slices, islands left out."""
-    cortex = inside & (hu > rule.above_hu)
-    if not cortex.any():
-        return cortex
+    seeds = inside & (hu > rule.above_hu)
+    if not seeds.any():
+        return seeds
+    joined, count = ndimage.label(inside & (hu > rule.grow_above_hu))
+    seeded = np.zeros(count + 1, np.bool_)
+    seeded[joined[seeds]] = True
+    seeded[0] = False
+    cortex: Bool = seeded[joined]
     filled = fill_slices(close_in_slices(cortex, density.grid.spacing_zyx_mm[1:], rule.close_mm)) & inside
     labels, _ = ndimage.label(filled, np.ones((3, 3, 3)))
     large = np.bincount(labels.ravel()) * density.grid.voxel_cc >= rule.smallest_cc

@@ -97,7 +97,7 @@ def test_a_dark_strip_at_the_border_of_an_mr_is_no_skin() -> None:
     assert skin_seen(image, body) < 0.05
     signal[:, :20] = 1.0  # real air
     image = Image(grid, signal, "MR")
-    assert skin_seen(image, body_mask(image)) == pytest.approx(0.27, abs=0.03)
+    assert skin_seen(image, body_mask(image)) == pytest.approx(0.29, abs=0.04)
 
 
 def test_the_prostate_mr_has_no_skin_all_round(data: Path) -> None:
