@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rtplan.domain import Contours, Dose, Grid, Mask, Structure
+from rtplan.dosimetry.shell import shell_doses, shell_histogram
 from rtplan.dosimetry.surface import extent_at, surface_histogram, surface_map
 from rtplan.dosimetry.tube import wall
 from rtplan.errors import DoseError, GeometryMismatch, StructureError
@@ -154,3 +155,17 @@ def test_refuses_what_is_no_tube_on_the_grid():
         surface_map(Dose(Grid(GRID.shape, GRID.affine, "4.5.6"), FLAT.array), elsewhere)
     with pytest.raises(StructureError, match="even"):
         surface_map(FLAT, tube(), n_theta=7)
+
+
+def test_shells_hold_the_voxels_on_both_sides_of_a_surface():
+    """In a dose that is the height, the shells of a tube reach from end to end, one voxel further outside."""
+    heights = dose_of(lambda x, y, z: 100 + z)
+    inner, outer = (shell_doses(heights, tube(), side=side, finer=1) for side in ("inside", "outside"))
+    assert (inner.min(), inner.max()) == (70.0, 130.0 + 0.0)
+    assert (outer.min(), outer.max()) == (67.0, 133.0)
+    assert len(outer) > len(inner)
+    assert shell_histogram(inner, np.array([0.0, 200.0])).tolist() == [100.0, 0.0]
+    with pytest.raises(StructureError, match="border"):
+        shell_doses(FLAT, tube(height=100.0))
+    with pytest.raises(StructureError, match="Nothing"):
+        shell_doses(FLAT, Structure("Rectum", "ORGAN", Mask(GRID, np.zeros(GRID.shape, bool))))
