@@ -1,0 +1,62 @@
+"""The clinical steps with the settings of one case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rtplan.case.settings import CaseSettings
+from rtplan.dosimetry.protocol import Derive, Protocol
+from rtplan.pipeline import Step
+from rtplan.planning.optimise import OptimiseSettings
+from rtplan.steps import CLINICAL
+
+
+def clinical_steps(protocol: Protocol, settings: CaseSettings) -> tuple[Step, ...]:
+    """Return the steps of `rtplan.steps.CLINICAL`, each with what this case asks of it."""
+    asked = _asked(with_margins(protocol, settings.margins), settings)
+    left_out = set() if "SynCT" in settings.arms else {"SynthesiseCT"}
+    return tuple(step(**asked.get(step.__name__, {})) for step in CLINICAL if step.__name__ not in left_out)
+
+
+def _asked(protocol: Protocol, settings: CaseSettings) -> dict[str, dict[str, Any]]:
+    """Return, by name of the step, the settings that differ from its own defaults."""
+    return {
+        "SynthesiseCT": {"model": settings.model, "device": settings.device},
+        "MakeBulkArms": {
+            "models": tuple(name for name in settings.arms if name not in ("CT", "SynCT")),
+            "gas": settings.gas,
+        },
+        "AddMargins": {"protocol": protocol},
+        "OptimisePlan": {
+            "protocol": protocol,
+            "settings": replace(OptimiseSettings(), beams=settings.beams, grid_mm=settings.grid_mm),
+            "allow_unverified": settings.allow_unverified,
+            "device": settings.device,
+        },
+        "RecalculateArms": {"grid_mm": settings.grid_mm, "device": settings.device},
+        "EvaluateProtocol": {"protocol": protocol},
+        "EstimateOutcome": {"protocol": protocol, "parameter_seed": settings.seed},
+    }
+
+
+def with_margins(protocol: Protocol, margins: Mapping[str, Mapping[str, float]]) -> Protocol:
+    """Return the protocol with the user's margins: each target is derived from the CTV or GTV beside it.
+
+    A target ``PTVx_6000`` grows from ``CTVx_6000``, ``CTVx``, ``CTV`` …; which structure it was stands in
+    the notices of the step that derives it.
+    """
+    derived = {entry.make for entry in protocol.derive}
+    added = tuple(
+        Derive(
+            make=name,
+            from_=name.replace("PTV", "CTV", 1),
+            margin_mm=dict(sides),
+            source="user",
+            verified=True,
+        )
+        for name, sides in margins.items()
+    )
+    kept = tuple(entry for entry in protocol.derive if entry.make not in set(margins) & derived)
+    return protocol.model_copy(update={"derive": kept + added})

@@ -1,0 +1,203 @@
+"""One patient: read the folder, run the clinical steps, write the out folder whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rtplan import pipeline, resources
+from rtplan.case import export, tables
+from rtplan.case.assemble import clinical_steps
+from rtplan.case.curves import curves_of
+from rtplan.case.manifest import DataFile, Input, Manifest, Weights, outputs, records, versions
+from rtplan.case.outfolder import refuse_occupied, whole
+from rtplan.case.settings import CaseSettings
+from rtplan.domain import Patient
+from rtplan.dosimetry.protocol import load_protocol
+from rtplan.errors import OutputError
+from rtplan.io.index import index
+from rtplan.io.patient import read_patient
+from rtplan.learning.zoo import load_card
+from rtplan.planning.device import threads
+from rtplan.report.document import render_pdf
+from rtplan.report.page import render
+from rtplan.steps.optimise_plan import OptimisePlan
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a case is read from and written to.
+
+    Parameters
+    ----------
+    folder : Path
+        DICOM of one patient.
+    out : Path
+        Folder of the results.
+    structures : Path or None
+        An RTSTRUCT that is not in the folder.
+    names : Path or None
+        Map of clinic names to TG-263.
+    resume : bool
+        Keep finished results of the same inputs and settings.
+    overwrite : bool
+        Replace finished results.
+    """
+
+    folder: Path
+    out: Path
+    structures: Path | None = None
+    names: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+
+def read(place: Place) -> Patient:
+    """Read the patient through the DICOM door."""
+    return read_patient(place.folder, structures=place.structures, names=place.names)
+
+
+def run_case(
+    place: Place, settings: CaseSettings, *, command: str = "run", say: Say = lambda _: None
+) -> Patient:
+    """Read, run and write one patient.
+
+    Parameters
+    ----------
+    place : Place
+        Where from and where to.
+    settings : CaseSettings
+        What is asked.
+    command : str
+        Stands in the manifest.
+    say : callable
+        Gets a line of text before each part.
+
+    Returns
+    -------
+    Patient
+        With findings, notices and history.
+
+    Raises
+    ------
+    RtplanError
+        If the input cannot be used or the out folder cannot be made; then nothing was written.
+    """
+    steps = clinical_steps(load_protocol(settings.protocol), settings)
+    if not place.resume:
+        refuse_occupied(place.out, overwrite=place.overwrite)
+    say("Read")
+    patient = read(place)
+    before = _manifest(place, settings, patient, command)
+    if place.resume and _finished(place.out, before):
+        say(f"Finished before with the same inputs and settings: {place.out}")
+        return patient
+    with whole(place.out, overwrite=place.overwrite or place.resume) as folder:
+        patient = pipeline.run(steps, patient, seed=settings.seed, report=say)
+        say("Write")
+        _write(folder, patient, _manifest(place, settings, patient, command))
+    return patient
+
+
+def _write(folder: Path, patient: Patient, manifest: Manifest) -> None:
+    curves = curves_of(patient)
+    tables.write_findings(patient, folder)
+    tables.write_curves(curves, folder / "dvh")
+    export.write_volumes(patient, folder / "volumes")
+    export.write_dicom(patient, folder / "dicom", alpha_beta_of(patient))
+    provenance = as_plain(manifest)
+    (folder / "report.html").write_text(render(patient, provenance, curves), encoding="utf-8")
+    (folder / "report.pdf").write_bytes(render_pdf(patient, provenance, curves))
+    tables.write_json(folder / "manifest.json", provenance | {"outputs": as_plain_outputs(folder)})
+
+
+def as_plain(manifest: Manifest) -> dict[str, Any]:
+    """Return the manifest as plain data, ready for JSON."""
+    plain: dict[str, Any] = json.loads(manifest.model_dump_json(by_alias=True))
+    return plain
+
+
+def as_plain_outputs(folder: Path) -> list[dict[str, str]]:
+    """Return every file below a folder with its SHA-256, as plain data."""
+    return [output.model_dump() for output in outputs(folder)]
+
+
+def _finished(out: Path, asked: Manifest) -> bool:
+    path = out / "manifest.json"
+    if not path.is_file():
+        return False
+    try:
+        done = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError:
+        raise OutputError(
+            "The manifest in the out folder cannot be read, so nothing can be resumed.",
+            where=str(path),
+            action="choose another --out.",
+        ) from None
+    return done.same_question(asked)
+
+
+def alpha_beta_of(patient: Patient) -> float | None:
+    """Return the α/β (Gy) of the EQD2 doses that the outcome models used; None when none did."""
+    kinds = {f.dose_kind for f in patient.findings if f.metric == "NTCP" and f.dose_kind}
+    found = sorted(float(kind[5:-1]) for kind in kinds if kind.startswith("EQD2("))
+    return found[0] if found else None
+
+
+def _manifest(place: Place, settings: CaseSettings, patient: Patient, command: str) -> Manifest:
+    return Manifest(
+        schema=1,
+        rtplan_version=version("rtplan"),
+        command=command,
+        settings=settings.plain(),
+        seed=settings.seed,
+        device=settings.device,
+        threads=threads(),
+        versions=versions(),
+        inputs=_inputs(place),
+        weights=_weights(settings, patient),
+        data_files=_data_files(settings),
+        steps=records(patient),
+        outputs=(),
+    )
+
+
+def _inputs(place: Place) -> tuple[Input, ...]:
+    folders = [place.folder, *([place.structures] if place.structures else [])]
+    entries = [entry for folder in folders for entry in index(folder).entries]
+    made = {Input(uid=e.sop_uid, sha256=resources.sha256(e.path), role=e.kind) for e in entries}
+    return tuple(sorted(made, key=lambda item: (item.role, item.uid)))
+
+
+def _weights(settings: CaseSettings, patient: Patient) -> tuple[Weights, ...]:
+    if not patient.mr or "SynCT" not in settings.arms:
+        return ()
+    card = load_card(resources.find("models", settings.model))
+    return (Weights(name=card.name, sha256=card.weights.sha256),)
+
+
+def _data_files(settings: CaseSettings) -> tuple[DataFile, ...]:
+    """Return the files that give numbers to this case: protocol, outcome models, bulk HU, beam, curve."""
+    asked = [("protocols", settings.protocol)]
+    asked += [("models/ntcp", o.model) for o in load_protocol(settings.protocol).outcome]
+    asked += [("models/bulk", arm) for arm in settings.arms if arm in resources.names("models/bulk")]
+    asked += [("models/beams", OptimisePlan.machine), ("models/curves", OptimisePlan.curve)]
+    found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
+    return tuple(
+        DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path), verified=_verified(path))
+        for shelf, path in found
+    )
+
+
+def _verified(path: Path) -> bool | None:
+    value = tomllib.loads(path.read_text(encoding="utf-8")).get("verified")
+    return value if isinstance(value, bool) else None

@@ -1,0 +1,104 @@
+"""What the user asked for on one patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtplan.domain.patient import ARMS
+from rtplan.errors import FormatError, UnknownName
+
+GAS = ("water", "as_reference")
+
+_SIDES = ("L", "R", "A", "P", "S", "I")
+
+
+@dataclass(frozen=True)
+class CaseSettings:
+    """Settings of `rtplan run`, beside the folder that is read and the folder that is written.
+
+    Parameters
+    ----------
+    protocol : str
+        Name on the shelf, or path of a TOML file.
+    arms : tuple of str
+        Density images to compare; the reference is always one of them where there is a CT.
+    model : str
+        Synthetic CT network.
+    gas : str
+        One rule for gas inside the body in every arm.
+    margins : mapping of str to mapping
+        Margins in mm (L, R, A, P, S, I) that the user gives for targets whose protocol has none.
+    seconds : float
+        Time for the optimisation of the plan.
+    beams : int
+        Number of equidistant fields.
+    grid_mm : float
+        Spacing of the dose grid.
+    allow_unverified : bool
+        Let unverified numbers decide verdicts and drive the optimisation.
+    seed : int
+        Of every draw.
+    device : str
+        Computing device.
+    """
+
+    protocol: str
+    arms: tuple[str, ...] = ARMS
+    model: str = "synct_mr_pelvis"
+    gas: str = "water"
+    margins: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    beams: int = 7
+    grid_mm: float = 3.0
+    allow_unverified: bool = False
+    seed: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.gas not in GAS:
+            raise UnknownName(f"There is no rule {self.gas!r} for gas. Known: {', '.join(GAS)}.")
+        unknown = [name for name in self.arms if name not in ARMS]
+        if unknown:
+            raise UnknownName(f"There is no arm {unknown[0]!r}. Known: {', '.join(ARMS)}.")
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as plain data for the manifest."""
+        return {
+            "protocol": self.protocol,
+            "arms": list(self.arms),
+            "model": self.model,
+            "gas": self.gas,
+            "margins": {name: dict(sides) for name, sides in self.margins.items()},
+            "beams": self.beams,
+            "grid_mm": self.grid_mm,
+            "allow_unverified": self.allow_unverified,
+        }
+
+
+def parse_margin(text: str) -> tuple[str, dict[str, float]]:
+    """Read ``NAME=MM`` or ``NAME=L,R,A,P,S,I`` (mm).
+
+    Raises
+    ------
+    FormatError
+        If the text is not of this form.
+
+    Examples
+    --------
+    >>> parse_margin("PTVp_6000=5")[1]["P"]
+    5.0
+    >>> parse_margin("PTVp_6000=6,6,6,4,6,6")[1]["P"]
+    4.0
+    """
+    name, _, numbers = text.partition("=")
+    try:
+        values = [float(part) for part in numbers.split(",")]
+    except ValueError:
+        values = []
+    if not name or len(values) not in (1, 6) or any(not 0 <= value <= 50 for value in values):
+        raise FormatError(
+            f"A margin is written NAME=MM or NAME=L,R,A,P,S,I with 0 to 50 mm, got {text!r}.",
+            action="for example --margin PTVp_6000=5 or --margin PTVp_6000=6,6,6,4,6,6",
+        )
+    return name, dict(zip(_SIDES, values * (6 // len(values)), strict=True))
