@@ -121,13 +121,16 @@ def run(
     Returns
     -------
     Patient
-        With a `Record` for each step that ran and a notice ``STEP_SKIPPED`` for each that did not.
+        With a `Record` for each step that ran and a notice ``STEP_SKIPPED`` for each that did not; it is
+        only information where the step waits for nothing but what an earlier one left undone.
     """
+    unmade: set[str] = set()
     for step in steps:
         name = type(step).__name__
         lacks = missing(step, patient)
         if lacks:
-            patient = patient.with_notices(_skipped(name, lacks))
+            patient = patient.with_notices(_skipped(name, lacks, follows=unmade.issuperset(lacks)))
+            unmade |= set(step.makes)
             report(f"{name}: left out, {', '.join(THINGS[n].words for n in lacks)} missing")
             continue
         report(name)
@@ -146,11 +149,11 @@ def run(
     return patient
 
 
-def _skipped(name: str, lacks: tuple[str, ...]) -> Notice:
+def _skipped(name: str, lacks: tuple[str, ...], *, follows: bool) -> Notice:
     things = [THINGS[n] for n in lacks]
     return Notice(
         code="STEP_SKIPPED",
-        severity="warn",
+        severity="info" if follows else "warn",
         message=f"{name} did not run: {' and '.join(t.words for t in things)} missing.",
         action=f"Supply {'; '.join(t.supply for t in things)}.",
     )

@@ -51,6 +51,15 @@ def test_a_run_records_each_step_and_leaves_out_what_cannot_run():
     assert "--structures" in notice.action
 
 
+def test_a_step_that_only_follows_another_is_left_out_quietly():
+    @dataclass(frozen=True)
+    class NeedPlan(NeedCT):
+        needs: ClassVar[tuple[str, ...]] = ("plan",)
+
+    patient = pipeline.run((NeedCT(), NeedPlan()), Patient())
+    assert [notice.severity for notice in patient.notices] == ["warn", "info"]
+
+
 def test_the_forecast_runs_nothing_and_counts_what_earlier_steps_make():
     assert [lacks for _, lacks in pipeline.forecast((AddCT(), NeedCT()), Patient())] == [(), ("external",)]
 

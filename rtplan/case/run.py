@@ -26,8 +26,9 @@ from rtplan.io.index import index
 from rtplan.io.patient import read_patient
 from rtplan.learning.zoo import load_card
 from rtplan.planning.device import threads
-from rtplan.report.document import render_pdf
-from rtplan.report.page import render
+from rtplan.report.assemble import assemble
+from rtplan.report.document import document_of
+from rtplan.report.page import page_of
 from rtplan.steps.optimise_plan import OptimisePlan
 
 Say = Callable[[str], None]
@@ -115,8 +116,9 @@ def _write(folder: Path, patient: Patient, manifest: Manifest) -> None:
     export.write_volumes(patient, folder / "volumes")
     export.write_dicom(patient, folder / "dicom", alpha_beta_of(patient))
     provenance = as_plain(manifest)
-    (folder / "report.html").write_text(render(patient, provenance, curves), encoding="utf-8")
-    (folder / "report.pdf").write_bytes(render_pdf(patient, provenance, curves))
+    content = assemble(patient, provenance, curves)
+    (folder / "report.html").write_text(page_of(content), encoding="utf-8")
+    (folder / "report.pdf").write_bytes(document_of(content))
     tables.write_json(folder / "manifest.json", provenance | {"outputs": as_plain_outputs(folder)})
 
 
