@@ -31,16 +31,20 @@ def bladder(gland: Gland, axes: Axes, draws: Draws, keep_off: Array, bone: Array
         Signed distance to bone, mm.
     """
     facts = table("models/anatomy", "layout")["bladder"]
-    base = gland.at(0.0, -0.1, 0.92)
+    base, back = gland.at(0.0, -0.1, 0.92), gland.at(0.0, facts["back"], 0.95)
     ratio = np.array([draws["bladder_wide"], 1.0, draws["bladder_flat"]])
     ratio /= np.cbrt(ratio.prod())
     bumps = 1.6 * smooth_noise(draws.stream("bladder"), axes, 28.0)
     walls = smooth_max(-keep_off, facts["bone_gap"] - bone, 3.0)
+    z, y, _ = axes.open()
+    behind = y - back[1] - facts["lean_back"] * np.maximum(z - back[2] - facts["vesicle_height"], 0.0)
+    walls = smooth_max(walls, np.broadcast_to(behind, walls.shape), 4.0)
     wanted, scale = draws["bladder_cc"], (draws["bladder_cc"] * 250.0) ** (1 / 3)
     out = walls
     for _ in range(5):
         radii = scale * ratio
-        centre = base + np.array([0.0, -facts["bulge_forward"], 0.86 * radii[2]])
+        forward = max(facts["bulge_forward"], base[1] - back[1] + facts["overhang"] * radii[1])
+        centre = base + np.array([0.0, -forward, 0.86 * radii[2]])
         out = smooth_max(ellipsoid(axes, centre, radii, facts["power"]) + bumps, walls, 4.0)
         volume = float(fraction(out, 2.0).sum()) * axes.voxel_cc
         scale *= float(np.clip((wanted / max(volume, 1.0)) ** (1 / 3), 0.85, 1.2))

@@ -197,7 +197,7 @@ def bone_distance(
     distance = np.where(inside, 0.5 * spacing[2] - inner, outer - 0.5 * spacing[2]).astype(np.float32)
     near = np.abs(distance) < 2.0 * max(spacing)
     distance[near] = _plane_distance(vertices, triangles, local, near, distance[near])
-    return box, distance
+    return box, ndimage.gaussian_filter(distance, (0.0, 0.5, 0.5), truncate=2.0)
 
 
 def _plane_distance(

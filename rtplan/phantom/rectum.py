@@ -67,7 +67,7 @@ def _course(skeleton: Skeleton, gland: Gland, draws: Draws, spacer_mm: float, li
     base_r, side = draws["rectum_mm"], draws["rectum_side_mm"]
     knots = _lower(skeleton, gland, draws, spacer_mm, rng)
     coccyx, s3 = skeleton.coccyx, skeleton.landmarks["sacrum_front_s3"]
-    turn_z = s3[2] + lift_mm
+    turn_z = max(s3[2] + lift_mm, knots[4][2] + facts["least_rise"])
     for share, bend in ((0.45, 0.9), (0.8, -0.5)):
         z, r = knots[4][2] * (1 - share) + turn_z * share, base_r * rng.uniform(0.95, 1.15)
         front = np.interp(z, coccyx[::-1, 2], coccyx[::-1, 1] - coccyx[::-1, 3])
@@ -93,7 +93,8 @@ def _lower(
     facts = table("models/anatomy", "layout")["rectum"]
     gap = table("models/anatomy", "layout")["prostate"]["rectum_gap"]
     tuber, apex, canal = skeleton.landmarks["tuberosity"], gland.at(0, 0, -1.0), facts["canal_radius"]
-    behind, below = tuber[1] + facts["verge_behind_tuberosity"], tuber[2] - facts["verge_below_tuberosity"]
+    behind = tuber[1] + facts["verge_behind_tuberosity"]
+    below = max(tuber[2] - facts["verge_below_tuberosity"], apex[2] - facts["canal_length"])
     top = [float(apex[0]), gland.at(0, 0.75, -0.9)[1] + canal + 1.5 + 0.3 * spacer_mm, apex[2] - 3.0]
     knots = [[0.0, behind, below, canal * 0.95]]
     knots.append([0.4 * top[0], 0.55 * behind + 0.45 * top[1], 0.5 * (below + top[2]), canal])
