@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 from rtplan.cli import DONE, REFUSED, WRONG_CALL, main
-from rtplan.domain import Dose, Grid, Image
+from rtplan.domain import Dose, Grid, Identity, Image, Plan, Prescription
+from rtplan.imaging.body import body_mask
 from rtplan.io.nifti import read_volume, write_volume
+from rtplan.io.rtplan_write import write
+from rtplan.planning.beam import load_beam
+from rtplan.planning.density import load_curve
+from rtplan.planning.engine import Engine
+from rtplan.planning.openfield import open_field
 
 GRID = Grid.axial((40, 80, 60), (5.0, 4.0, 5.0), (-147.5, -38.0, -97.5))
 
@@ -71,3 +77,17 @@ def test_a_missing_image_and_a_wrong_ending_are_refused(tank: Path, tmp_path: Pa
     field = ("--open-field", "100x100", "--isocentre", "0,100,0")
     assert call("dose", tmp_path / "absent.nii.gz", *field, "--out", tmp_path / "d.nii.gz") == REFUSED
     assert call("dose", tank, *field, "--out", tmp_path / "d.txt") == WRONG_CALL
+
+
+def test_a_written_plan_gives_the_dose_of_its_beams(tank: Path, tmp_path: Path) -> None:
+    beam = open_field((60, 80), (0.0, 100.0, 5.0), mu=250.0, gantry_deg=30.0)
+    made = Plan(Prescription({"PTV": 10.0}, 5), (beam,))
+    write(made, tmp_path / "rp.dcm", identity=Identity(patient_id="A"))
+    out = tmp_path / "d.mha"
+    assert call("dose", tank, "--plan", tmp_path / "rp.dcm", "--grid", 8, "--out", out) == DONE
+    found = read_volume(out, kind="dose")
+    image = read_volume(tank, kind="CT")
+    assert isinstance(image, Image)
+    engine = Engine(load_beam("generic_6mv"), load_curve("matrad_default"))
+    wanted = engine.calculate([beam], [image], body_mask(image), found.grid)[0]
+    np.testing.assert_allclose(found.array, wanted.array, rtol=1e-4, atol=1e-4)
