@@ -14,8 +14,20 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-#: Cap policies in the order of their label: cells of label 0 belong to all.
+#: The cap policies that can be chosen.
 CAPS = ("none", "half_slice", "rounded")
+#: Parts of a structure: the core, half a slice below and above, rounded ends, the other halves of the slices.
+CORE, LOWER, UPPER, ROUND, LOWER_REST, UPPER_REST = range(6)
+#: The parts that make up the solid of each policy. ``low`` and ``high`` are no policies but the extremes for
+#: the cap bound: a whole slice at one end and nothing at the other.
+PARTS: dict[str, tuple[int, ...]] = {
+    "none": (CORE,),
+    "half_slice": (CORE, LOWER, UPPER),
+    "rounded": (CORE, ROUND),
+    "low": (CORE, LOWER, LOWER_REST),
+    "high": (CORE, UPPER, UPPER_REST),
+}
+_TABLE = {caps: np.isin(np.arange(6), parts) for caps, parts in PARTS.items()}
 _SIGNS = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 
 
@@ -35,7 +47,7 @@ class Cells:
         Along ``axes``: for a part with a gradient g of the dose, the spread of dose in it is
         ``sqrt(sum (g_i width_i)² − (g · taper)²)``.
     cap : ndarray, shape (n,), int8
-        0 for the core, else the index in ``CAPS`` of the one policy that has the cell.
+        The part that the cell is of; ``PARTS`` says which policies have it.
     axes : ndarray, shape (3, 3)
         Unit vectors as rows, LPS.
     surface, surface_cap : ndarray, shape (m, 3) and (m,)
@@ -59,12 +71,12 @@ class Cells:
 
     def belongs(self, caps: str) -> NDArray[np.bool_]:
         """Whether each cell belongs to the solid of a cap policy."""
-        wanted: NDArray[np.bool_] = (self.cap == 0) | (self.cap == CAPS.index(caps))
+        wanted: NDArray[np.bool_] = _TABLE[caps][self.cap]
         return wanted
 
     def surface_of(self, caps: str) -> NDArray[np.bool_]:
         """Whether each surface point belongs to the solid of a cap policy."""
-        wanted: NDArray[np.bool_] = (self.surface_cap == 0) | (self.surface_cap == CAPS.index(caps))
+        wanted: NDArray[np.bool_] = _TABLE[caps][self.surface_cap]
         return wanted
 
     def volume_of(self, caps: str) -> float:

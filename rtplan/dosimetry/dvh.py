@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid, Mask, Structure
-from rtplan.dosimetry.cells import CAPS, Cells
+from rtplan.dosimetry.cells import PARTS, Cells
 from rtplan.dosimetry.curve import Curve, accumulate
 from rtplan.dosimetry.histogram import Dvh, Settings
 from rtplan.dosimetry.lookup import Field, Place, crop_around
@@ -202,10 +202,17 @@ def _demand_covered(name: str, sampled: _Sampled) -> float:
     return covered
 
 
+def _curves(fine: _Sampled, number: int) -> dict[str, Curve]:
+    """Return the curves of all cap policies and of the extremes for the cap bound."""
+    if not fine.cells.cap.any():
+        return {fine.settings.caps: fine.reading(number)}
+    return {caps: fine.reading(number, caps) for caps in PARTS if fine.cells.volume_of(caps) > 0}
+
+
 def _finish(name: str, fine: _Sampled, coarse: _Sampled, number: int, dose: Dose) -> Dvh:
     settings = fine.settings
     covered = _demand_covered(name, fine)
-    curves = {caps: fine.reading(number, caps) for caps in CAPS if fine.cells.volume_of(caps) > 0}
+    curves = _curves(fine, number)
     bounds = settings.outside == "bounds" and covered < 1.0 - 1e-6
     upper = fine.reading(number, outside_gy=fine.highest[number]) if bounds else None
     return Dvh(
@@ -218,4 +225,5 @@ def _finish(name: str, fine: _Sampled, coarse: _Sampled, number: int, dose: Dose
         kind=dose.kind,
         fractions=dose.fractions,
         notes=fine.cells.notes,
+        grain_gy=float(np.median(fine.spreads[number])),
     )

@@ -56,7 +56,8 @@ class Dvh:
     name : str
         Of the structure.
     curves : mapping of str to Curve
-        By cap policy; with ``outside = "bounds"`` these are the lower curves.
+        By cap policy, and ``low`` and ``high``: a whole slice at one end and nothing at the other. Masks
+        have the chosen one only. With ``outside = "bounds"`` these are the lower curves.
     coarse : Curve
         The chosen policy's curve from coarser cells, for the error bound.
     upper : Curve or None
@@ -71,6 +72,8 @@ class Dvh:
         Of the dose.
     notes : tuple of str
         What had to be decided.
+    grain_gy : float
+        Median span of the dose within one cell: the scale of what a sampling may miss.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Dvh:
     kind: str = "physical"
     fractions: int | None = None
     notes: tuple[str, ...] = field(default=())
+    grain_gy: float = 0.0
 
     @property
     def curve(self) -> Curve:

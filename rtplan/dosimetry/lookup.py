@@ -46,7 +46,7 @@ class Place:
         return cls(np.ascontiguousarray(inside.T), covered)
 
 
-def crop_around(points: Float, grid: Grid, margin: int = 4) -> tuple[NDArray[np.int64], tuple[int, int, int]]:
+def crop_around(points: Float, grid: Grid, margin: int = 9) -> tuple[NDArray[np.int64], tuple[int, int, int]]:
     """Return start and shape of the part of a grid that holds all points with a margin in voxels."""
     index = grid.to_index(points)
     size = np.array(grid.shape)

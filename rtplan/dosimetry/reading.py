@@ -11,11 +11,14 @@ from rtplan.dosimetry.metric import Metric, parse
 from rtplan.dosimetry.radiobiology import eqd2
 from rtplan.errors import DoseError
 
-#: Least error bound of a dose, as a part of the structure's span of doses, and of a volume, as a part of it.
-DOSE_FLOOR = 1e-4
-VOLUME_FLOOR = 2e-4
-#: Times the change from coarse to fine cells.
-SAFETY = 1.5
+#: The error bound is this many times the change from coarse to fine cells, taken as the largest over the
+#: neighbouring volumes (`NEIGHBOURS`, parts of the whole), …
+SAFETY = 1.0
+NEIGHBOURS = (-0.01, -0.005, 0.0, 0.005, 0.01)
+#: … and this part of the dose's span within a cell, which two samplings can miss alike: quantiles, extremes.
+QUANTILE_GRAIN, EXTREME_GRAIN = 0.006, 0.02
+#: Least bound of a volume, as a part of it.
+VOLUME_FLOOR = 1e-4
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class MetricValue:
         Bound on the difference from the metric of the defined solid under the stated interpolation and
         cap policy (and, with ``outside = "bounds"``, half the span of what lies outside), same unit.
     cap_bound : float
-        Largest change under another cap policy, same unit; 0 for masks.
+        Largest change under another cap policy, each end on its own from nothing to a whole slice; same
+        unit; 0 for masks.
     covered_fraction : float
         Part of the structure inside the dose grid.
     coarse : float
@@ -73,7 +77,7 @@ def value(dvh: Dvh, metric: Metric | str, rx_gy: float | None = None) -> MetricV
         return _read(convert(curve), metric, reference, dvh.name)
 
     chosen, coarse = read(dvh.curve), _coarse(dvh, metric, convert, reference)
-    error = SAFETY * abs(chosen - coarse) + _floor(dvh, metric, convert, reference)
+    error = _error_bound(dvh, metric, convert, reference)
     if dvh.upper is not None:
         upper = read(dvh.upper)
         chosen, error = 0.5 * (chosen + upper), error + 0.5 * abs(upper - chosen)
@@ -144,10 +148,38 @@ def _coarse(dvh: Dvh, metric: Metric, convert: Callable[[Curve], Curve], rx_gy: 
         return curve.min_gy if metric.kind == "D" else curve.max_gy
 
 
-def _floor(dvh: Dvh, metric: Metric, convert: Callable[[Curve], Curve], rx_gy: float) -> float:
-    """Return the least bound: what the change between two samplings may hide."""
-    curve = convert(dvh.curve)
+def _error_bound(dvh: Dvh, metric: Metric, convert: Callable[[Curve], Curve], rx_gy: float) -> float:
+    """Return the bound on the sampling's error (module constants)."""
+    fine, coarse = convert(dvh.curve), convert(dvh.coarse)
     if metric.kind in ("V", "CV", "Volume"):
-        return VOLUME_FLOOR * (curve.total_cc if metric.unit == "cc" else 100.0)
-    floor = DOSE_FLOOR * (curve.max_gy - curve.min_gy)
-    return floor if metric.unit == "Gy" else 100.0 * floor / rx_gy
+        part = 1.0 if metric.unit == "cc" else 100.0 / fine.total_cc
+        return part * (SAFETY * _volume_change(fine, coarse, metric, rx_gy) + VOLUME_FLOOR * fine.total_cc)
+    stretch = (fine.max_gy - fine.min_gy) / max(dvh.curve.max_gy - dvh.curve.min_gy, 1e-9)
+    grain = dvh.grain_gy * stretch
+    if metric.kind == "Mean":
+        bound = SAFETY * abs(fine.mean_gy - coarse.mean_gy) + 0.1 * QUANTILE_GRAIN * grain
+    else:
+        share = _share(metric, fine)
+        least = EXTREME_GRAIN if share in (0.0, 1.0) else QUANTILE_GRAIN
+        near = [min(max(share + step, 0.0), 1.0) for step in NEIGHBOURS]
+        changes = [abs(fine.dose_at(s * fine.total_cc) - coarse.dose_at(s * coarse.total_cc)) for s in near]
+        bound = SAFETY * max(changes) + least * grain
+    return bound if metric.unit == "Gy" else 100.0 * bound / rx_gy
+
+
+def _share(metric: Metric, curve: Curve) -> float:
+    """Return the hottest part of the volume that a dose metric is about (0: the maximum, 1: the minimum)."""
+    if metric.kind in ("Max", "Min"):
+        return 0.0 if metric.kind == "Max" else 1.0
+    assert metric.amount is not None
+    share = metric.amount / (100.0 if metric.amount_unit == "%" else curve.total_cc)
+    return share if metric.kind == "D" else 1.0 - share
+
+
+def _volume_change(fine: Curve, coarse: Curve, metric: Metric, rx_gy: float) -> float:
+    if metric.kind == "Volume":
+        return abs(fine.total_cc - coarse.total_cc)
+    assert metric.amount is not None
+    dose = metric.amount if metric.amount_unit == "Gy" else metric.amount / 100.0 * rx_gy
+    step = 0.01 * (fine.max_gy - fine.min_gy)
+    return max(abs(fine.volume_at(dose + k * step) - coarse.volume_at(dose + k * step)) for k in (-1, 0, 1))

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtplan.dosimetry.cells import CAPS, Cells, cut
+from rtplan.dosimetry.cells import CORE, LOWER, LOWER_REST, ROUND, UPPER, UPPER_REST, Cells, cut
 from rtplan.dosimetry.distance import Lattice, Outline, signed_lattice
 from rtplan.dosimetry.solid import Plane, Solid
 from rtplan.errors import StructureError
 
 Float = NDArray[np.float64]
-
-HALF_SLICE, ROUNDED = CAPS.index("half_slice"), CAPS.index("rounded")
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,14 @@ def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = No
         for layer_list, face_list in _ends(fields, lattice, step_mm, gap):
             layers += [(sign, layer) for layer in layer_list]
             faces += face_list
-        faces += [(_lift(plane.outline().split(step_mm).points, plane.height_mm), 0) for plane in planes]  # type: ignore[union-attr]
+        faces += [(_lift(_vertices(plane, step_mm), plane.height_mm), CORE) for plane in planes]
     return _gather(solid, lattice, layers, faces)
+
+
+def _vertices(plane: Plane, longest_mm: float) -> Float:
+    outline = plane.outline()
+    assert outline is not None
+    return outline.split(longest_mm).points
 
 
 def _lattice(solid: Solid, step_mm: float) -> Lattice:
@@ -184,17 +188,22 @@ def _ends(
                 continue
             value = fields.of(k, "not up" if way > 0 else "not down")
             gap, slope, bend = _outward(fields, bends, k, way, typical_gap)
-            faces = [(_lift(_inside(lattice, value), plane.height_mm), 0)]
+            faces = [(_lift(_inside(lattice, value), plane.height_mm), CORE)]
             flat = np.zeros_like(value)
-            layers = _cap(plane.height_mm, way, 0.5 * gap, step_mm, HALF_SLICE, (value, flat, flat))
+            layers = []
+            parts = (UPPER, UPPER_REST) if way > 0 else (LOWER, LOWER_REST)
+            half = way * 0.5 * gap
             outline = plane.outline("not up" if way > 0 else "not down")
             assert outline is not None
             rim = np.concatenate([outline.points, _inside(lattice, value)])
-            faces.append((_lift(rim, plane.height_mm + way * 0.5 * gap), HALF_SLICE))
+            for number, part in enumerate(parts):
+                start = plane.height_mm + number * half
+                layers += _cap(start, way, 0.5 * gap, step_mm, part, (value, flat, flat))
+                faces.append((_lift(rim, start + half), part))
             height = _closing(value, slope, bend, gap)
-            layers += _cap(plane.height_mm, way, height, step_mm, ROUNDED, (value, slope, bend))
+            layers += _cap(plane.height_mm, way, height, step_mm, ROUND, (value, slope, bend))
             top = value + slope * height + 0.5 * bend * height * height
-            faces.append((_lift(_inside(lattice, top), plane.height_mm + way * height), ROUNDED))
+            faces.append((_lift(_inside(lattice, top), plane.height_mm + way * height), ROUND))
             result.append((layers, faces))
     return result
 

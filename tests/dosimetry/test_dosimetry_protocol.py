@@ -28,7 +28,7 @@ def test_the_shelf():
     assert len(NAMES) >= 15
     flame = load_protocol("prostate_boost_flame")
     assert flame.doses_gy == {"PTVp_7700": 77.0, "GTVp": 95.0}
-    assert [g.metric for g in flame.goal if g.structure == "Rectum"][0] == "V50Gy[%]@EQD2(3)"
+    assert next(g.metric for g in flame.goal if g.structure == "Rectum") == "V50Gy[%]@EQD2(3)"
     sarcoma = load_protocol("sts_preop_50gy")
     assert (sarcoma.fractions, sarcoma.doses_gy["PTV_5000"]) == (25, 50.0)
     assert sarcoma.prescription[0].verified
