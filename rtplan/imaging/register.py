@@ -111,6 +111,7 @@ def register(
     pair = fixed_itk, moving_itk, region
     found = [_rigid(pair, start, settings.samples, seed) for start in starts]
     rigid = min(found, key=lambda one: one[0])[1]
+    rigid.SetParameters([round(p, 6) for p in rigid.GetParameters()])  # sums differ in their last digits
     frames = moving.grid.frame_of_reference, fixed.grid.frame_of_reference
     matrix: NDArray[np.float64] = np.linalg.inv(_matrix(rigid)).astype(np.float64)
     result = Registration(*frames, matrix, "rigid")

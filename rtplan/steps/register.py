@@ -17,6 +17,8 @@ from rtplan.imaging.register import RegisterSettings, identity, register
 from rtplan.imaging.resample import covered, resample
 
 STEP = "Register"
+#: Bodies in one frame that overlap by less than this (Dice) are reported.
+WEAK_OVERLAP = 0.93
 _LABELS = {
     "body_overlap": ("BodyOverlap", "1"),
     "mutual_information": ("MutualInformation", "1"),
@@ -125,7 +127,18 @@ def _findings(role: str, quality: Mapping[str, float], kind: str) -> tuple[Findi
 
 
 def _position_notice(patient: Patient, role: str, quality: Mapping[str, float]) -> tuple[Notice, ...]:
-    """Say how a contradiction of the headers' patient positions was decided."""
+    """Say that the bodies hardly overlap, or how contradicting patient positions were decided."""
+    overlap = quality["body_overlap"]
+    if overlap < WEAK_OVERLAP:
+        return (
+            Notice(
+                "WEAK_OVERLAP",
+                "warn",
+                f"The bodies on CT and {role} overlap by only {overlap:.2f} (Dice) where they lie; {role} "
+                "was not moved.",
+                "look at the overlay: a limb may lie differently in the two scans.",
+            ),
+        )
     if not any(notice.code == "FOR_POSITION_CONFLICT" for notice in patient.notices):
         return ()
     if any(notice.code == "POSITION_DECIDED" for notice in patient.notices):
