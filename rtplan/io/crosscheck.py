@@ -11,9 +11,12 @@ import pydicom.dicomio
 
 from rtplan.errors import DicomError, UnknownName
 
+#: Near-minimum to near-maximum doses that are compared.
+PERCENTS = (99, 98, 95, 50, 5, 2, 1)
+
 
 def peer_dvh(structures: Path, dose: Path, name: str) -> dict[str, float]:
-    """Return volume (cc), D98, D50, D2, mean, minimum and maximum (Gy) by dicompyler-core's defaults.
+    """Return volume (cc), D99 to D1, mean, minimum and maximum (Gy) by dicompyler-core's defaults.
 
     Raises
     ------
@@ -38,15 +41,9 @@ def peer_dvh(structures: Path, dose: Path, name: str) -> dict[str, float]:
     number = _number(structures, name)
     try:
         found: Any = calculate.get_dvh(str(structures), str(dose), number)
-        return {
-            "Volume[cc]": float(found.volume),
-            "D98%[Gy]": float(found.statistic("D98").value),
-            "D50%[Gy]": float(found.statistic("D50").value),
-            "D2%[Gy]": float(found.statistic("D2").value),
-            "Mean[Gy]": float(found.mean),
-            "Min[Gy]": float(found.min),
-            "Max[Gy]": float(found.max),
-        }
+        read = {"Volume[cc]": float(found.volume), "Mean[Gy]": float(found.mean)}
+        read |= {"Min[Gy]": float(found.min), "Max[Gy]": float(found.max)}
+        return read | {f"D{p}%[Gy]": float(found.statistic(f"D{p}").value) for p in PERCENTS}
     except Exception as failed:
         raise DicomError(f"dicompyler-core failed: {type(failed).__name__}.", where=name) from failed
 
