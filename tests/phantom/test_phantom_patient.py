@@ -13,7 +13,7 @@ from rtplan.phantom.field import Axes
 from rtplan.phantom.mr import signals
 from rtplan.phantom.shift import shift_text, shifts
 
-COARSE = (5.0, 3.0, 3.0)
+COARSE = (5.0, 4.0, 4.0)
 PUBLISHED = table("models/anatomy", "published")
 DISJOINT = (
     "Prostate",
@@ -39,7 +39,7 @@ def centre(patient, name):
 @pytest.fixture(scope="module")
 def sample():
     cohorts = [("train", s) for s in range(6)] + [("study", s) for s in range(3)] + [("valid", 1)]
-    return [make_patient(c, s, spacing_zyx_mm=COARSE) for c, s in cohorts]
+    return [make_patient(c, s, spacing_zyx_mm=COARSE, contrasts=("T1w",)) for c, s in cohorts]
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_all_lie_on_one_grid_and_frame(fine):
 
 
 def test_same_seed_same_bytes_and_other_seed_or_cohort_not(sample):
-    again = make_patient("train", 1, spacing_zyx_mm=COARSE)
+    again = make_patient("train", 1, spacing_zyx_mm=COARSE, contrasts=("T1w",))
     for name, image in sample[1].images.items():
         assert again.images[name].array.tobytes() == image.array.tobytes()
     assert all(np.array_equal(masks(again)[n], a) for n, a in masks(sample[1]).items())
@@ -226,9 +226,9 @@ def test_same_seed_same_bytes_and_other_seed_or_cohort_not(sample):
 
 
 def test_mr_does_not_depend_on_which_contrasts_are_asked(sample):
-    alone = make_patient("train", 0, spacing_zyx_mm=COARSE, contrasts=("T1w",))
-    assert np.array_equal(alone.images["T1w"].array, sample[0].images["T1w"].array)
-    assert "T2w" not in alone.images
+    more = make_patient("train", 0, spacing_zyx_mm=COARSE, contrasts=("T2w", "T1w"))
+    assert np.array_equal(more.images["T1w"].array, sample[0].images["T1w"].array)
+    assert "T2w" not in sample[0].images
 
 
 def test_study_is_shifted_and_valid_is_not():
