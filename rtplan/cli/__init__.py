@@ -24,6 +24,9 @@ COMMANDS: dict[str, str] = {
     "dvh": "rtplan.cli.dvh",
     "dose": "rtplan.cli.dose",
     "phantom": "rtplan.cli.phantom",
+    "synct": "rtplan.cli.synct",
+    "train": "rtplan.cli.train",
+    "models": "rtplan.cli.models",
 }
 
 DONE, REFUSED, WRONG_CALL, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130

@@ -25,6 +25,7 @@ class NetworkSpec(Frozen):
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     norm: Literal["group", "instance"] = "group"
     residual: bool = False
+    stem: Shape = (1, 1, 1)
 
     def settings(self) -> dict[str, Any]:
         """Return what the network's constructor takes besides its input and output channels."""
@@ -33,6 +34,7 @@ class NetworkSpec(Frozen):
             "norm": self.norm,
             "residual": self.residual,
             "dropout": self.dropout,
+            "stem": self.stem,
         }
 
 

@@ -23,6 +23,11 @@ def masked_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return ((prediction - target).abs() * weight).sum() / weight.sum().clamp(min=1.0)
 
 
+def masked_square(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean squared difference; 0 where no voxel has weight."""
+    return ((prediction - target) ** 2 * weight).sum() / weight.sum().clamp(min=1.0)
+
+
 def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Return the weighted mean absolute difference of the neighbour differences along z, y and x.
 

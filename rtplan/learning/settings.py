@@ -29,7 +29,10 @@ class DataSpec(Frozen):
     Parameters
     ----------
     kind : str
-        ``phantom`` (``cohort``, ``patients``, ``seed`` of the first one) or ``npz`` (``folder``).
+        ``phantom`` (``cohort``, ``patients``, ``seed`` of the first one, ``contrasts`` that are scanned at
+        the spacing ``native_zyx_mm``) or ``npz`` (``folder``).
+    roles : tuple of str
+        MR images that are learned from, where a patient has them; the first one shows the body.
     share : float
         Part of the training samples that come from here, relative to the other sources.
     only, exclude : tuple of str
@@ -41,7 +44,9 @@ class DataSpec(Frozen):
     cohort: Literal["train", "valid", "study"] = "train"
     patients: int = 0
     seed: int = 1
-    contrasts: tuple[str, ...] = ("T2w", "T1w")
+    contrasts: tuple[str, ...] = ("T2w", "T1w", "Dixon")
+    roles: tuple[str, ...] = ("T2w", "T1w", "Dixon_IP")
+    native_zyx_mm: Triple = (2.5, 1.5, 1.5)
     folder: str = ""
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -84,8 +89,13 @@ class AugmentSettings(Frozen):
 
 
 class LossSettings(Frozen):
-    """Weights of the terms; ``adversarial = 0`` makes no critic at all."""
+    """Weights of the terms beside the L1; ``adversarial = 0`` makes no critic at all.
 
+    ``square`` fades out linearly over the training: at first a squared error, by which a network finds
+    rare tissue sooner (the L1 alone is content with the median), at the end the L1.
+    """
+
+    square: float = Field(0.0, ge=0.0)
     gradient: float = Field(0.1, ge=0.0)
     bone: float = Field(1.0, ge=1.0)
     air: float = Field(0.05, ge=0.0)

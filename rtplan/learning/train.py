@@ -100,6 +100,9 @@ def _step(run: Run, batch: Sample) -> dict[str, float]:
     l1 = loss.masked_l1(fake, batch.ct, batch.weight)
     gradient = loss.gradient_l1(fake, batch.ct, batch.both)
     total = l1 + settings.loss.gradient * gradient
+    if settings.loss.square > 0.0:
+        share = settings.loss.square * (1.0 - run.progress)
+        total = total + share * loss.masked_square(fake, batch.ct, batch.weight)
     seen = {"l1_hu": l1.item() * HU_SCALE, "gradient": gradient.item(), "adversarial": 0.0, "critic": 0.0}
     if run.critic is not None and run.progress >= settings.loss.adversarial_from:
         total = total + _game(run, run.critic, batch, fake, seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -32,6 +33,9 @@ class UNet(nn.Module):
         Residual instead of plain pairs of convolutions.
     dropout : float
         Share of channels dropped in the two deepest levels (0: none).
+    stem : tuple of int
+        Voxels (z, y, x) that are folded into channels before the first level and unfolded after the
+        last: (1, 2, 2) costs a quarter of (1, 1, 1) and loses no voxel.
 
     Notes
     -----
@@ -54,13 +58,15 @@ class UNet(nn.Module):
         norm: str = "group",
         residual: bool = False,
         dropout: float = 0.0,
+        stem: tuple[int, int, int] = (1, 1, 1),
     ) -> None:
         super().__init__()
         block = UnetResBlock if residual else UnetBasicBlock
-        self.stride = 2 ** (len(channels) - 1)
+        self.stem = tuple(stem)
+        self.stride = tuple(s * 2 ** (len(channels) - 1) for s in self.stem)
         deep = len(channels) - 2
         self.encoder = nn.ModuleList()
-        before = in_channels
+        before = in_channels * math.prod(self.stem)
         for level, width in enumerate(channels):
             drop = dropout if dropout and level >= deep else None
             stride = 1 if level == 0 else 2
@@ -70,13 +76,13 @@ class UNet(nn.Module):
             UnetUpBlock(3, below, width, 3, 2, 2, NORMS[norm](width))
             for below, width in zip(channels[:0:-1], channels[-2::-1], strict=True)
         )
-        self.head = UnetOutBlock(3, channels[0], out_channels)
+        self.head = UnetOutBlock(3, channels[0], out_channels * math.prod(self.stem))
 
     def forward(self, x: Tensor) -> Tensor:
         """Take (batch, in_channels, z, y, x) to (batch, out_channels, z, y, x), float32."""
         shape = x.shape[2:]
-        pads = [pad for n in reversed(shape) for pad in (0, -n % self.stride)]
-        x = nn.functional.pad(x, pads)
+        pads = [pad for n, s in zip(shape, self.stride, strict=True) for pad in (-n % s, 0)][::-1]
+        x = fold(nn.functional.pad(x, pads), self.stem)
         skips: list[Tensor] = []
         for encode in self.encoder[:-1]:
             x = encode(x)
@@ -85,5 +91,29 @@ class UNet(nn.Module):
             x = self.encoder[-1](x.float())
         for decode, skip in zip(self.decoder, reversed(skips), strict=True):
             x = decode(x, skip)
-        whole: Tensor = self.head(x).float()
+        whole = unfold(self.head(x).float(), self.stem)
         return whole[..., : shape[0], : shape[1], : shape[2]]
+
+
+def fold(x: Tensor, stem: tuple[int, ...]) -> Tensor:
+    """Fold blocks of voxels into channels: (b, c, z, y, x) to (b, c·kz·ky·kx, z/kz, y/ky, x/kx).
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.rand(1, 2, 4, 6, 8)
+    >>> fold(x, (1, 2, 2)).shape, bool((unfold(fold(x, (1, 2, 2)), (1, 2, 2)) == x).all())
+    (torch.Size([1, 8, 4, 3, 4]), True)
+    """
+    b, c, z, y, w = x.shape
+    kz, ky, kx = stem
+    blocks = x.reshape(b, c, z // kz, kz, y // ky, ky, w // kx, kx).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return blocks.reshape(b, c * kz * ky * kx, z // kz, y // ky, w // kx)
+
+
+def unfold(x: Tensor, stem: tuple[int, ...]) -> Tensor:
+    """Undo `fold`."""
+    b, c, z, y, w = x.shape
+    kz, ky, kx = stem
+    blocks = x.reshape(b, c // (kz * ky * kx), kz, ky, kx, z, y, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return blocks.reshape(b, c // (kz * ky * kx), z * kz, y * ky, w * kx)

@@ -1,0 +1,37 @@
+"""rtplan train: learn a network from settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from rtplan.cli.options import Quiet, Threads, progress, set_threads
+
+
+def command(
+    settings: Path = typer.Argument(..., metavar="SETTINGS.toml", exists=True, dir_okay=False),
+    out: Path = typer.Option(None, "--out", help="Folder of the training; out/NAME by default."),
+    cache: Path = typer.Option(None, "--cache", help="Where prepared patients are kept; OUT/cache."),
+    resume: bool = typer.Option(False, "--resume", help="Go on from the last checkpoint in OUT."),
+    threads: Threads = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network; OUT gets model.toml, weights, a log and checkpoints.
+
+    Example: rtplan train models/synct_mr_pelvis/train.toml --out out/synct
+    """
+    from rtplan.case.training import train_from
+    from rtplan.learning.settings import load_settings
+
+    plan = load_settings(settings)
+    set_threads(threads)
+    folder = out or Path("out") / plan.name
+    path = train_from(
+        plan,
+        folder,
+        cache=cache,
+        resume=resume,
+        report=progress(quiet),
+    )
+    typer.echo(f"The network and its card: {path}")
