@@ -217,7 +217,8 @@ def _shells(field: Field, reach: float, on_nodes: bool) -> list[tuple[float, lis
     axes = []
     for axis, cells in enumerate(field.cells):
         size = field.size[axis]
-        far = [(_away(o, 0.0 if on_nodes else 1.0) * size, o) for o in range(-cells, cells + 1)]
+        most = min(cells, int(reach / size) + 2) if size > 0 else cells
+        far = [(_away(o, 0.0 if on_nodes else 1.0) * size, o) for o in range(-most, most + 1)]
         axes.append([(away**2, o) for away, o in far if away < reach])
     shells: dict[float, list[Offset]] = {}
     for (dk, k), (dj, j), (di, i) in product(*axes):
