@@ -101,7 +101,7 @@ def _lower(
     knots.append([*top, canal * 1.08])
     mid_r = draws["rectum_mm"] * rng.uniform(0.92, 1.05)
     for w, share in ((-0.35, 0.9), (0.35, 1.0)):
-        y = gland.at(0, 1.0, w)[1] + gap + spacer_mm + mid_r * share
+        y = gland.at(0, 1.0, w)[1] + gap - facts["press"] + spacer_mm + mid_r * share
         knots.append([0.25 * draws["rectum_side_mm"] * (w + 0.4), y, gland.at(0, 0, w)[2], mid_r * share])
     return knots
 
