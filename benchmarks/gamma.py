@@ -223,7 +223,7 @@ def brute_force() -> list[str]:
     lines = [
         "## 1000 random points against a brute-force search",
         "",
-        "A lattice of 0.2 mm in the whole sphere of 4 mm, then of 0.02 mm round its twelve best places, then of "
+        "A lattice of 0.2 mm in the whole sphere of 4 mm, of 0.02 mm round its twelve best places, and of "
         "0.002 mm round the best of these. Above: rtplan above the lattice (a minimum missed). Below: rtplan "
         "below it (the step of the lattice, which shrinks with it). Bar: 1e-3.",
         "",
