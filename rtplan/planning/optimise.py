@@ -16,6 +16,7 @@ from rtplan.domain import Beam, Dose, Grid, Image, Mask, Plan, Prescription
 from rtplan.errors import DoseError, StructureError
 from rtplan.planning.aims import Aims, Organ, Target, aims_of
 from rtplan.planning.around import holds
+from rtplan.planning.device import one_thread
 from rtplan.planning.engine import Engine, Scene, mask_at
 from rtplan.planning.field import Influence, beams_around, opened
 from rtplan.planning.objective import Limit, Term, total
@@ -153,8 +154,9 @@ def optimise(
     grid = _demand(task, body)
     aims = aims_of(task.targets, task.organs, mask_at(body, grid), task.fractions)
     scene = engine.scene([image], body, grid, aims.index)
-    influence = _influence(engine, scene, task, settings)
-    mu = _solve(influence, aims, settings)
+    with one_thread():
+        influence = _influence(engine, scene, task, settings)
+        mu = _solve(influence, aims, settings)
     beams = influence.with_mu(mu)
     return _finish(engine, image, body, grid, beams, aims, settings)
 
