@@ -122,15 +122,15 @@ def run(
     -------
     Patient
         With a `Record` for each step that ran and a notice ``STEP_SKIPPED`` for each that did not; it is
-        only information where the step waits for nothing but what an earlier one left undone.
+        only information where the step waits for nothing but what was asked for before.
     """
-    unmade: set[str] = set()
+    known: set[str] = set()
     for step in steps:
         name = type(step).__name__
         lacks = missing(step, patient)
         if lacks:
-            patient = patient.with_notices(_skipped(name, lacks, follows=unmade.issuperset(lacks)))
-            unmade |= set(step.makes)
+            patient = patient.with_notices(_skipped(name, lacks, frozenset(known)))
+            known |= {*lacks, *step.makes}
             report(f"{name}: left out, {', '.join(THINGS[n].words for n in lacks)} missing")
             continue
         report(name)
@@ -149,11 +149,12 @@ def run(
     return patient
 
 
-def _skipped(name: str, lacks: tuple[str, ...], *, follows: bool) -> Notice:
-    things = [THINGS[n] for n in lacks]
+def _skipped(name: str, lacks: tuple[str, ...], known: frozenset[str]) -> Notice:
+    """Say what is missing; what was said before (``known``) is not asked for again."""
+    new = [THINGS[n].supply for n in lacks if n not in known]
     return Notice(
         code="STEP_SKIPPED",
-        severity="info" if follows else "warn",
-        message=f"{name} did not run: {' and '.join(t.words for t in things)} missing.",
-        action=f"Supply {'; '.join(t.supply for t in things)}.",
+        severity="warn" if new else "info",
+        message=f"{name} did not run: {' and '.join(THINGS[n].words for n in lacks)} missing.",
+        action=f"Supply {'; and '.join(new)}." if new else "",
     )

@@ -69,6 +69,18 @@ def refuse_occupied(out: Path, *, overwrite: bool) -> None:
             )
 
 
+def demand_space(folder: Path, wanted_bytes: int) -> None:
+    """Raise OutputError when the disk of a folder has less free space than is wanted."""
+    free = shutil.disk_usage(folder).free
+    if free < wanted_bytes:
+        raise OutputError(
+            f"The disk is too full: about {wanted_bytes / 2**20:.0f} MiB are needed, "
+            f"{free / 2**20:.0f} MiB are free; nothing was written.",
+            where=str(folder.parent),
+            action="free space or choose another --out.",
+        )
+
+
 def _make(partial: Path) -> list[Path]:
     """Make the folder and the parents that are missing; return those, deepest first."""
     absent = [folder for folder in partial.parents if not folder.exists()]

@@ -17,7 +17,7 @@ from rtplan.case import export, tables
 from rtplan.case.assemble import clinical_steps
 from rtplan.case.curves import curves_of
 from rtplan.case.manifest import DataFile, Input, Manifest, Weights, outputs, records, versions
-from rtplan.case.outfolder import refuse_occupied, whole
+from rtplan.case.outfolder import demand_space, refuse_occupied, whole
 from rtplan.case.settings import CaseSettings
 from rtplan.domain import Patient
 from rtplan.dosimetry.protocol import load_protocol
@@ -103,6 +103,7 @@ def run_case(
         say(f"Finished before with the same inputs and settings: {place.out}")
         return patient
     with whole(place.out, overwrite=place.overwrite or place.resume) as folder:
+        demand_space(folder, _bytes_of_results(patient, settings))
         patient = pipeline.run(steps, patient, seed=settings.seed, report=say)
         say("Write")
         _write(folder, patient, _manifest(place, settings, patient, command))
@@ -120,6 +121,12 @@ def _write(folder: Path, patient: Patient, manifest: Manifest) -> None:
     (folder / "report.html").write_text(page_of(content), encoding="utf-8")
     (folder / "report.pdf").write_bytes(document_of(content))
     tables.write_json(folder / "manifest.json", provenance | {"outputs": as_plain_outputs(folder)})
+
+
+def _bytes_of_results(patient: Patient, settings: CaseSettings) -> int:
+    """Return about how much the out folder takes: each image as a volume, each arm as DICOM, with doses."""
+    largest = max(image.array.size for image in patient.images.values())
+    return largest * (4 * len(patient.images) + 10 * len(settings.arms))
 
 
 def as_plain(manifest: Manifest) -> dict[str, Any]:

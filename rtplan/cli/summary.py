@@ -15,9 +15,12 @@ _MARKS = {"info": "·", "warn": "!", "refuse": "✗"}
 def print_summary(patient: Patient, out: Path, console: Console | None = None) -> None:
     """Print the answer in a screenful; everything else stands in the report."""
     console = console or Console()
-    risks = [f for f in patient.findings if f.metric == "NTCP"]
-    if risks:
-        console.print(_risks(risks))
+    risks: dict[tuple[str, str], list[Finding]] = {}
+    for finding in patient.findings:
+        if finding.metric in ("NTCP", "TCP"):
+            risks.setdefault((finding.model or "", finding.structure or ""), []).append(finding)
+    for (model, structure), findings in risks.items():
+        console.print(_risks(" of ".join(part for part in (model, structure) if part), findings))
     goals = [
         f for f in patient.findings if f.limit and f.arm == _planned_on(patient) and f.quantity == "value"
     ]
@@ -35,16 +38,15 @@ def _planned_on(patient: Patient) -> str:
     return patient.plan.made_on if patient.plan else "CT"
 
 
-def _risks(findings: list[Finding]) -> Table:
-    table = Table(title="Predicted toxicity (NTCP)", title_justify="left")
-    for heading in ("arm", "structure", "model", "risk", "difference to reference"):
+def _risks(what: str, findings: list[Finding]) -> Table:
+    table = Table(title=f"Predicted risk: {what}" if what else "Predicted risk", title_justify="left")
+    for heading in ("arm", "risk (95 % interval)", "difference to the reference"):
         table.add_column(heading)
-    rows: dict[tuple[str, str, str], dict[str, Finding]] = {}
+    rows: dict[str, dict[str, Finding]] = {}
     for finding in findings:
-        key = (finding.arm or "", finding.structure or "", finding.model or "")
-        rows.setdefault(key, {})[finding.quantity] = finding
-    for (arm, structure, model), pair in rows.items():
-        table.add_row(arm, structure, model, _percent(pair.get("value")), _points(pair.get("difference")))
+        rows.setdefault(finding.arm or "", {})[finding.quantity] = finding
+    for arm, pair in rows.items():
+        table.add_row(arm, _percent(pair.get("value")), _points(pair.get("difference")))
     return table
 
 
@@ -68,7 +70,7 @@ def _interval(finding: Finding, unit: str) -> str:
     if finding.interval95 is None:
         return ""
     low, high = (100 * bound for bound in finding.interval95)
-    return f" (95 %: {low:.2f} to {high:.2f}{unit})"
+    return f" ({low:.2f} to {high:.2f}{unit})"
 
 
 def _goals(findings: list[Finding]) -> Table:

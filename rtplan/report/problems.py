@@ -18,7 +18,7 @@ def not_evaluable_block(book: Book) -> Block:
         groups.setdefault(finding.reason or "", []).append(finding)
     title = "What was not evaluable, and why"
     if not groups:
-        return Block("not_evaluable", title, ("Every finding that was asked for has a value.",))
+        return Block("not_evaluable", title, ("Every result that was asked for has a value.",))
     rows = []
     for reason, findings in groups.items():
         arms = sorted({f.arm for f in findings if f.arm}, key=_rank(book))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rtplan.domain import Finding, Patient
 from rtplan.dosimetry.dvh import Settings
+from rtplan.dosimetry.parameters import load_set
 from rtplan.dosimetry.protocol import Protocol
 from rtplan.dosimetry.risk import STEP, Ask, estimate
 
@@ -32,13 +33,15 @@ class EstimateOutcome:
     parameter_seed: int = 1
     settings: Settings = field(default_factory=Settings)
 
-    needs: ClassVar[tuple[str, ...]] = ("doses",)
+    needs: ClassVar[tuple[str, ...]] = ()
     makes: ClassVar[tuple[str, ...]] = ()
 
     def __call__(self, patient: Patient) -> Patient:
         """Return the patient with the findings; a protocol without models is said to have none."""
         if not self.protocol.outcome:
             return patient.with_findings(_no_model(patient, self.protocol))
+        if not patient.doses:
+            return patient.with_findings(*_no_dose(patient, self.protocol))
         ask = Ask(self.samples, self.parameter_seed, self.settings)
         return patient.with_findings(*estimate(patient, self.protocol, ask))
 
@@ -53,3 +56,22 @@ def _no_model(patient: Patient, protocol: Protocol) -> Finding:
         verdict="not_evaluable",
         reason=f"No outcome model is named for the site {protocol.site}: no organ at risk is evaluated.",
     )
+
+
+def _no_dose(patient: Patient, protocol: Protocol) -> list[Finding]:
+    sets = [load_set(outcome.model) for outcome in protocol.outcome]
+    return [
+        Finding(
+            metric=asked.kind.upper(),
+            value=None,
+            unit="1",
+            step=STEP,
+            patient=patient.key,
+            structure=asked.structure,
+            verdict="not_evaluable",
+            reason="No dose was calculated.",
+            model=asked.name,
+            verified=asked.verified,
+        )
+        for asked in sets
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from rtplan.domain import Patient
+from rtplan.domain import Finding, Patient
 from rtplan.dosimetry.dvh import Settings
 from rtplan.dosimetry.judging import judge
 from rtplan.dosimetry.protocol import Protocol
@@ -26,9 +26,32 @@ class EvaluateProtocol:
     protocol: Protocol
     settings: Settings = field(default_factory=Settings)
 
-    needs: ClassVar[tuple[str, ...]] = ("doses",)
+    needs: ClassVar[tuple[str, ...]] = ()
     makes: ClassVar[tuple[str, ...]] = ()
 
     def __call__(self, patient: Patient) -> Patient:
-        """Return the patient with the findings."""
+        """Return the patient with the findings; without a dose each goal is not evaluable."""
+        if not patient.doses:
+            return patient.with_findings(*_no_dose(patient, self.protocol))
         return patient.with_findings(*judge(patient, self.protocol, self.settings))
+
+
+def _no_dose(patient: Patient, protocol: Protocol) -> list[Finding]:
+    return [
+        Finding(
+            metric=goal.metric,
+            value=None,
+            unit=goal.parsed.unit,
+            step="EvaluateProtocol",
+            patient=patient.key,
+            structure=goal.structure,
+            limit=goal.limit,
+            wish=goal.wish,
+            dose_kind=goal.dose_kind,
+            verdict="not_evaluable",
+            reason="No dose was calculated.",
+            verified=goal.verified,
+            source=goal.source or protocol.source.citation,
+        )
+        for goal in protocol.goal
+    ]

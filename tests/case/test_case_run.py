@@ -1,0 +1,148 @@
+"""One digital patient from a DICOM folder to an out folder, and the refusals on the way."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from rtplan.case.manifest import Manifest
+from rtplan.case.run import Place, run_case
+from rtplan.case.settings import CaseSettings, parse_margin
+from rtplan.domain import Patient
+from rtplan.errors import DicomError, FormatError, OutputError, RtplanError, UnknownName
+from rtplan.io.patient import read_patient
+from rtplan.io.patient_write import write_patient
+from rtplan.phantom.cohort import make_patient
+
+SETTINGS = CaseSettings(protocol="prostate_boost_flame", beams=3, grid_mm=8.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("dicom") / "patient"
+    patient = make_patient("valid", 5, spacing_zyx_mm=(6.0, 4.0, 4.0), contrasts=("T2w",))
+    structures = dict(patient.structures)
+    target = structures.pop("PTVp")
+    patient = Patient(**{**vars(patient), "structures": structures})
+    write_patient(patient.with_structures(type(target)("PTVp_7700", target.kind, target.region)), place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def done(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "out"
+    return run_case(Place(folder, out), SETTINGS), out
+
+
+def test_the_out_folder_is_as_agreed(done):
+    patient, out = done
+    names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and p.suffix != ".dcm"}
+    assert {"report.html", "report.pdf", "findings.json", "findings.csv", "notices.json"} < names
+    assert {"manifest.json", "dvh/dvh_CT.csv", "dvh/dvh_SynCT.csv", "volumes/dose_SynCT.mha"} < names
+    for arm in ("CT", "CT0", "CTpop", "CTpop_bone", "CTstrat", "SynCT"):
+        assert arm in patient.doses
+        assert (out / "dicom" / f"RD_{arm}.dcm").is_file()
+        assert (out / "dicom" / f"RD_{arm}_EQD2.dcm").is_file()
+    assert (out / "dicom" / "RS.dcm").is_file()
+    assert (out / "dicom" / "RP.dcm").is_file()
+    assert not (out / "dicom" / "CT").exists()  # what came is not written again
+
+
+def test_every_step_left_a_record_and_the_manifest_holds_what_made_the_result(done):
+    _, out = done
+    manifest = Manifest.model_validate_json((out / "manifest.json").read_text(encoding="utf-8"))
+    assert [step.name for step in manifest.steps][-1] == "CompareArms"
+    assert {item.role for item in manifest.inputs} == {"CT", "MR", "RTSTRUCT"}
+    assert manifest.weights[0].name == "synct_mr_pelvis"
+    assert any(item.path == "protocols/prostate_boost_flame.toml" for item in manifest.data_files)
+    written = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} - {"manifest.json"}
+    assert {item.path for item in manifest.outputs} == written
+
+
+def test_the_paired_question_is_answered(done):
+    patient, _ = done
+    risks = {(f.arm, f.quantity): f for f in patient.findings if f.metric == "NTCP"}
+    assert risks["CT", "value"].value is not None
+    difference = risks["SynCT", "difference"]
+    assert difference.reference_arm == "CT"
+    expected = risks["SynCT", "value"].value - risks["CT", "value"].value
+    assert difference.value == pytest.approx(expected, abs=1e-12)
+
+
+def test_what_was_written_comes_back_through_the_same_door(done, folder, tmp_path):
+    patient, out = done
+    both = tmp_path / "both"
+    shutil.copytree(folder, both / "in", ignore=shutil.ignore_patterns("RS.dcm"))
+    for name in ("RS.dcm", "RP.dcm", "RD_CT.dcm"):
+        shutil.copy(out / "dicom" / name, both / name)
+    again = read_patient(both)
+    assert set(again.structures) == {n for n, s in patient.structures.items() if s.kind != "CONTROL"}
+    for beam, other in zip(again.plan.beams, patient.plan.beams, strict=True):
+        assert beam.fluence.mu == pytest.approx(other.fluence.mu, rel=1e-5)
+    (dose,) = again.doses.values()
+    assert dose.array == pytest.approx(patient.doses["CT"].array, abs=1e-3)
+
+
+def test_same_input_same_findings(done, folder, tmp_path):
+    _, out = done
+    run_case(Place(folder, tmp_path / "again"), SETTINGS)
+    for name in ("findings.json", "findings.csv", "notices.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_resume_keeps_what_is_finished_and_another_question_is_asked_anew(done, folder):
+    _, out = done
+    before = os.stat(out / "report.html").st_mtime_ns
+    said = []
+    run_case(Place(folder, out, resume=True), SETTINGS, say=said.append)
+    assert os.stat(out / "report.html").st_mtime_ns == before
+    assert any("Finished before" in text for text in said)
+
+
+def test_no_identity_in_any_text_file(done):
+    _, out = done
+    identity = json.dumps(read_identity(out))
+    assert "RTPLAN" not in identity
+
+
+def read_identity(out):
+    texts = [p.read_text(encoding="utf-8") for p in out.rglob("*") if p.suffix in (".json", ".csv", ".html")]
+    return [text for text in texts if "RTPLAN^" in text]
+
+
+def test_an_occupied_out_folder_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(OutputError, match="not empty"):
+        run_case(Place(tmp_path / "absent", tmp_path), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda place: None, RtplanError),  # missing folder
+        (lambda place: place.mkdir(), DicomError),  # empty folder
+        (lambda place: (place.mkdir(), (place / "notes.txt").write_text("no")), DicomError),
+    ],
+)
+def test_a_bad_folder_is_one_clear_message_and_nothing_is_written(tmp_path, make, error):
+    make(tmp_path / "in")
+    with pytest.raises(error) as refused:
+        run_case(Place(tmp_path / "in", tmp_path / "out"), SETTINGS)
+    assert "What to do" in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_names_list_the_known_ones(tmp_path):
+    with pytest.raises(UnknownName, match="prostate_chhip_60gy"):
+        run_case(Place(tmp_path, tmp_path / "out"), CaseSettings(protocol="nosuch"))
+    with pytest.raises(UnknownName, match="CTstrat"):
+        CaseSettings(protocol="x", arms=("CT", "PET"))
+    with pytest.raises(UnknownName, match="as_reference"):
+        CaseSettings(protocol="x", gas="helium")
+
+
+@pytest.mark.parametrize("text", ["PTV", "=5", "PTV=a", "PTV=1,2", "PTV=-3", "PTV=nan"])
+def test_a_margin_that_does_not_parse_is_refused(text):
+    with pytest.raises(FormatError, match="NAME=MM"):
+        parse_margin(text)
