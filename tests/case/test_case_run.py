@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from rtplan.case.manifest import Manifest
 from rtplan.case.run import Place, run_case
 from rtplan.case.settings import CaseSettings, parse_margin
-from rtplan.domain import Patient
 from rtplan.errors import DicomError, FormatError, OutputError, RtplanError, UnknownName
 from rtplan.io.patient import read_patient
 from rtplan.io.patient_write import write_patient
@@ -22,10 +22,9 @@ SETTINGS = CaseSettings(protocol="prostate_boost_flame", beams=3, grid_mm=8.0)
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("dicom") / "patient"
     patient = make_patient("valid", 5, spacing_zyx_mm=(6.0, 4.0, 4.0), contrasts=("T2w",))
-    structures = dict(patient.structures)
-    target = structures.pop("PTVp")
-    patient = Patient(**{**vars(patient), "structures": structures})
-    write_patient(patient.with_structures(type(target)("PTVp_7700", target.kind, target.region)), place)
+    kept = {name: patient.structure(name) for name in ("External", "Rectum", "Bladder", "GTVp", "zGas")}
+    target = replace(patient.structure("PTVp"), name="PTVp_7700")
+    write_patient(replace(patient, structures={**kept, target.name: target}), place)
     return place
 
 
