@@ -51,7 +51,7 @@ class Book:
         What differences are taken to.
     spread : bool
         No CT: differences are a spread between methods, not an error.
-    outcomes, goals, doses, images : tuple of Row
+    outcomes, goals, doses, images, registrations : tuple of Row
         Risks; metrics with a limit or wish; other metrics of dose; comparisons of images.
     not_evaluable : tuple of Finding
         In the order in which they came.
@@ -64,6 +64,7 @@ class Book:
     goals: tuple[Row, ...]
     doses: tuple[Row, ...]
     images: tuple[Row, ...]
+    registrations: tuple[Row, ...]
     not_evaluable: tuple[Finding, ...]
 
     @property
@@ -82,6 +83,11 @@ def is_image(finding: Finding) -> bool:
     return finding.unit in ("HU", "dB") or finding.metric.split("[")[0].split("_")[0] in IMAGE_METRICS
 
 
+def is_registration(finding: Finding) -> bool:
+    """Whether a finding states how well an MR lies on the reference."""
+    return finding.step == "Register"
+
+
 def book_of(patient: Patient) -> Book:
     """Return a patient's findings, sorted."""
     reference = patient.reference_arm or _stand_in(patient)
@@ -95,7 +101,7 @@ def book_of(patient: Patient) -> Book:
         return not is_outcome(finding) and not is_image(finding) and _about(finding) in limits
 
     def is_dose(finding: Finding) -> bool:
-        return not is_outcome(finding) and not is_image(finding)
+        return not (is_outcome(finding) or is_image(finding) or is_registration(finding))
 
     return Book(
         arms=arms,
@@ -105,6 +111,7 @@ def book_of(patient: Patient) -> Book:
         goals=_rows(findings, is_goal),
         doses=_rows(findings, is_dose),
         images=_rows(findings, is_image),
+        registrations=_rows(findings, is_registration),
         not_evaluable=tuple(f for f in findings if f.value is None),
     )
 

@@ -210,29 +210,48 @@ def _amount_cell(finding: Finding | None, absent: str) -> Cell:
 
 
 def comparison_block(book: Book) -> Block:
-    """Return the comparison of each arm's image with the reference's."""
+    """Return how the MR lie on the reference, and the comparison of each arm's image with it."""
     title = "Images compared"
-    shown = [r for r in book.images if r.values or r.changes]
-    if not shown:
+    tables = tuple(t for t in (_registration_table(book.registrations), _image_table(book)) if t is not None)
+    if not tables:
         why = "no CT to compare with" if book.spread else "no comparison of images among the findings"
         return Block("comparison", title, absent=why)
-    arms = tuple(a for a in book.arms if any(a in r.values or a in r.changes for r in shown))
-    rows = tuple(
-        row(
-            Cell(r.structure or "whole image", "strong"),
-            r.metric,
-            *(_image_cell(r, arm) for arm in arms),
-        )
-        for r in shown
+    return Block("comparison", title, tables=tables)
+
+
+def _registration_table(rows: tuple[Row, ...]) -> Table | None:
+    shown = [r for r in rows if r.values]
+    if not shown:
+        return None
+    return Table(
+        caption="How the MR lies on the reference.",
+        head=("Metric", "Value"),
+        rows=tuple(row(r.metric, _amount_cell(next(iter(r.values.values())), "–")) for r in shown),
+        widths=(3.0, 1.5),
+        numeric=(1,),
+        notes=tuple(dict.fromkeys(f"{r.first.source}." for r in shown if r.first.source)),
     )
-    table = Table(
+
+
+def _image_table(book: Book) -> Table | None:
+    shown = [r for r in book.images if r.values or r.changes]
+    if not shown:
+        return None
+    arms = tuple(a for a in book.arms if any(a in r.values or a in r.changes for r in shown))
+    return Table(
         caption=f"Density images against {book.reference}.",
         head=("Region", "Metric", *arms),
-        rows=rows,
+        rows=tuple(
+            row(
+                Cell(r.structure or "whole image", "strong"),
+                r.metric,
+                *(_image_cell(r, arm) for arm in arms),
+            )
+            for r in shown
+        ),
         widths=(2.0, 2.0, *([1.2] * len(arms))),
         numeric=tuple(range(2, 2 + len(arms))),
     )
-    return Block("comparison", title, tables=(table,))
 
 
 def _image_cell(item: Row, arm: str) -> Cell:
