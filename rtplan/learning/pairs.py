@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from rtplan.imaging.resample import resample
 from rtplan.learning.card import InputSpec, Triple
 from rtplan.learning.channels import AIR_HU, BONE_HU, CUT, NORMALISE, at_spacing, unit_scale
 
-_STEPS = 40000.0
+#: Stored value of signal 0, and stored steps from 0 to 1.
+NOTHING, STEPS = 4000.0, 40000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,12 @@ class Pair:
 
     def unit(self, contrast: str) -> NDArray[np.float32]:
         """Return a contrast as `channels.unit_scale` gives it, float32."""
-        return (self.mr[contrast].astype(np.float32) - 4000.0) / np.float32(_STEPS)
+        return unit(self.mr[contrast])
+
+
+def unit(stored: NDArray[Any]) -> NDArray[np.float32]:
+    """Take stored signal to signal in units of the body's range."""
+    return (stored.astype(np.float32) - np.float32(NOTHING)) / np.float32(STEPS)
 
 
 def pair_of(patient: Patient, spacing_zyx_mm: Triple, roles: Iterable[str], source: str = "") -> Pair:
@@ -81,7 +88,7 @@ def pair_of(patient: Patient, spacing_zyx_mm: Triple, roles: Iterable[str], sour
     for role in there:
         image = resample(at_spacing(patient.images[role], spacing_zyx_mm), first.grid)
         scaled = unit_scale(image.array, body)
-        mr[role] = np.round(np.clip(scaled, -0.1, CUT) * _STEPS + 4000.0).astype(np.uint16)
+        mr[role] = np.round(np.clip(scaled, -0.1, CUT) * STEPS + NOTHING).astype(np.uint16)
     start, stop = _box(body, margin=4)
     cut = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     return Pair(

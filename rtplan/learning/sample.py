@@ -13,7 +13,7 @@ from torch import Tensor
 from rtplan.errors import ModelError
 from rtplan.learning import augment
 from rtplan.learning.channels import AIR_HU, BONE_HU, HU_SCALE
-from rtplan.learning.pairs import Pair
+from rtplan.learning.pairs import NOTHING, Pair, unit
 from rtplan.learning.settings import TrainSettings
 
 _CENTRES, _SAMPLES = 4000, 4096
@@ -74,9 +74,9 @@ class Sampler:
         case = group[int(rng.integers(len(group)))]
         cut = self._place(case, rng)
         weights = _mixture(case, rng, aug.mix_chance)
-        mr = sum(w * _patch(case.pair.unit(name), cut) for name, w in weights.items())
+        mr = sum(w * unit(_patch(case.pair.mr[name], cut, NOTHING)) for name, w in weights.items())
         signal = torch.from_numpy(np.sum([w * case.signal[name] for name, w in weights.items()], axis=0))
-        ct = (_patch(case.pair.ct.astype(np.float32), cut, AIR_HU) - AIR_HU) / np.float32(HU_SCALE)
+        ct = (_patch(case.pair.ct, cut, AIR_HU) - AIR_HU) / np.float32(HU_SCALE)
         planes = [mr, ct, _patch(case.pair.body, cut), _patch(case.pair.both, cut)]
         stack = torch.from_numpy(np.stack([np.asarray(plane, np.float32) for plane in planes]))
         if rng.random() < aug.warp_chance:
