@@ -31,7 +31,7 @@ def test_a_pair_is_read_on_one_grid_with_its_gtv(tmp_path):
 
 @pytest.mark.parametrize("bad", [{"mr": None}, {"mr": np.zeros((2, 4, 5))}, {"ct": np.array([None, 1])}])
 def test_a_file_that_is_no_pair_is_refused(tmp_path, bad):
-    with pytest.raises(FormatError, match="bad.npz"):
+    with pytest.raises(FormatError, match=r"bad\.npz"):
         read_npz(write(tmp_path / "bad.npz", **bad))
     (tmp_path / "text.npz").write_text("no zip")
     with pytest.raises(FormatError, match="no npz"):
