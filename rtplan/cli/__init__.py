@@ -83,6 +83,14 @@ def _run(arguments: list[str], *, debug: bool) -> int:
             raise
         _say(_words_for(failed))
         return REFUSED
+    except Exception as unforeseen:
+        if debug:
+            raise
+        _say(
+            f"Something went wrong that rtplan did not foresee ({type(unforeseen).__name__}). "
+            "What to do: call again as rtplan --debug … and report what it prints, without patients' names."
+        )
+        return REFUSED
 
 
 def _show(wrong: Exception) -> None:

@@ -53,7 +53,7 @@ def shape_model() -> ShapeModel:
     """
     card = find("models", "pelvis_bones")
     facts = tomllib.loads(card.read_text(encoding="utf-8"))
-    tensors = load_file(checked(card.parent / facts["weights"], facts["sha256"]))
+    tensors = load_file(checked(card.parent / facts["weights"]["file"], facts["weights"]["sha256"]))
     scale = tensors["mode_scale_mm"].astype(np.float64)
     parts = {name: (int(a), int(b)) for name, (a, b) in zip(facts["parts"], tensors["parts"], strict=True)}
     return ShapeModel(

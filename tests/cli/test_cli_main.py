@@ -28,3 +28,25 @@ def test_every_command_has_help_with_an_example(name, capsys):
 def test_doctor_prints_one_json_object(capsys):
     assert leave("doctor", "--json") == 0
     assert json.loads(capsys.readouterr().out)["versions"]["rtplan"]
+
+
+def test_an_error_that_nobody_foresaw_is_one_message_without_its_text(monkeypatch, capsys):
+    from rtplan.cli import doctor
+
+    def broken(*_):
+        raise ZeroDivisionError("Doe^John")
+
+    monkeypatch.setattr(doctor, "collect", broken)
+    assert leave("doctor") == 1
+    told = capsys.readouterr().err
+    assert "ZeroDivisionError" in told
+    assert "Doe" not in told
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["--debug", "doctor"])
+
+
+def test_doctor_finds_the_shipped_weights_whole(capsys):
+    assert leave("doctor", "--json") == 0
+    models = json.loads(capsys.readouterr().out)["models"]
+    assert models
+    assert all(state.startswith("whole") for state in models.values())
