@@ -57,5 +57,14 @@ nightly: $(VENV)/.dev
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
+$(VENV)/.docs: $(VENV)/.runtime
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
+# The documentation site, in site/.
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet
+	@echo "Documentation: site/index.html"
+
 clean:
-	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf out build dist site .mypy_cache .ruff_cache .pytest_cache
