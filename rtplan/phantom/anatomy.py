@@ -17,6 +17,7 @@ from rtplan.phantom.paint_bones import paint_bones
 from rtplan.phantom.paint_organs import paint_organs
 from rtplan.phantom.prostate import Gland
 from rtplan.phantom.rectum import Course
+from rtplan.phantom.shapes import Shape
 from rtplan.phantom.skeleton import Skeleton, draw_skeleton
 from rtplan.phantom.soft import SoftTissue, grow_soft_tissue
 
@@ -55,9 +56,21 @@ class Anatomy:
 
 
 def build_anatomy(
-    draws: Draws, spacing_zyx_mm: tuple[float, float, float], frame: str, *, spacer: bool
+    draws: Draws,
+    spacing_zyx_mm: tuple[float, float, float],
+    frame: str,
+    *,
+    spacer: bool,
+    shape: Shape | None = None,
 ) -> Anatomy:
-    """Draw a patient and lay him on a grid that shows his skin all round."""
+    """Draw a patient, with a real prostate where one is given, on a grid that shows his skin all round."""
+    canvas = lay_body(draws, spacing_zyx_mm, frame)
+    gland, course = paint_organs(canvas, spacer=spacer, shape=shape)
+    return Anatomy(canvas.grid, tuple(canvas.layers), canvas.masks, canvas.skeleton, gland, course)
+
+
+def lay_body(draws: Draws, spacing_zyx_mm: tuple[float, float, float], frame: str) -> Canvas:
+    """Return the canvas with body and bones, before any organ."""
     facts = table("models/anatomy", "layout")["body"]
     skeleton = draw_skeleton(draws)
     low = float(skeleton.landmarks["tuberosity"][2] - facts["field_below_tuberosity"])
@@ -66,8 +79,7 @@ def build_anatomy(
     canvas = Canvas(grid, skeleton, soft, draws)
     paint_body(canvas)
     paint_bones(canvas)
-    gland, course = paint_organs(canvas, spacer=spacer)
-    return Anatomy(grid, tuple(canvas.layers), canvas.masks, skeleton, gland, course)
+    return canvas
 
 
 def _grid(soft: SoftTissue, low: float, spacing: tuple[float, float, float], frame: str) -> Grid:

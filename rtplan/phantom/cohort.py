@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from rtplan.phantom.anatomy import build_anatomy
 from rtplan.phantom.ct import scan_ct
 from rtplan.phantom.draws import Cohort, Draws, table
 from rtplan.phantom.mr import demand_contrasts, scan_mr
+from rtplan.phantom.shapes import Shape
 
 KINDS: dict[str, Kind] = {
     "External": "EXTERNAL",
@@ -30,6 +32,7 @@ def make_patient(
     spacing_zyx_mm: tuple[float, float, float] = (2.5, 1.5, 1.5),
     spacer: bool = False,
     contrasts: tuple[str, ...] = ("T2w", "T1w"),
+    shape: Shape | None = None,
 ) -> Patient:
     """Make a digital patient: one anatomy, seen by a CT and an MR scanner.
 
@@ -45,6 +48,10 @@ def make_patient(
         Whether a hydrogel spacer parts prostate and rectum.
     contrasts : tuple of str
         Of ``T2w``, ``T1w`` and ``Dixon`` (which gives four images).
+    shape : Shape, optional
+        A real prostate (with zones and lesion, where known) in the place of the drawn one: its centre of
+        volume lies where the drawn gland's centre would, moved off the pubic bones where it must; the organs
+        round it keep off it. The key ends with a mark of the shape.
 
     Returns
     -------
@@ -58,8 +65,8 @@ def make_patient(
     """
     draws = Draws(cohort, int(seed))
     demand_contrasts(contrasts)
-    frame = uid(f"frame/{cohort}/{seed}")
-    anatomy = build_anatomy(draws, spacing_zyx_mm, frame, spacer=spacer)
+    who = f"{cohort}/{seed}" + (f"/{shape.digest}" if shape else "")
+    anatomy = build_anatomy(draws, spacing_zyx_mm, uid(f"frame/{who}"), spacer=spacer, shape=shape)
     images = {"CT": scan_ct(anatomy, draws), **scan_mr(anatomy, draws, contrasts)}
     masks = dict(anatomy.masks)
     masks["PTVp"] = _grown(masks["Prostate"], anatomy.grid)
@@ -68,16 +75,21 @@ def make_patient(
         for name, mask in masks.items()
         if mask.any()
     }
-    key = f"{cohort}{seed:04d}"
-    settings = {"cohort": cohort, "spacing_zyx_mm": spacing_zyx_mm, "spacer": spacer, "contrasts": contrasts}
+    key = f"{cohort}{seed:04d}" + (f"_{shape.digest}" if shape else "")
+    settings: dict[str, Any] = {
+        "cohort": cohort,
+        "spacing_zyx_mm": spacing_zyx_mm,
+        "spacer": spacer,
+        "contrasts": contrasts,
+    }
+    settings |= {"shape": shape.name, "shape_scale": shape.scale} if shape else {}
     return Patient(
         key=key,
         images=images,
         structures=structures,
+        notices=shape.notices if shape else (),
         history=(Record("MakePatient", settings, 0.0, seed=int(seed)),),
-        identity=Identity(
-            patient_id=key, name=f"Phantom^{key}", sex="M", study_uid=uid(f"study/{cohort}/{seed}")
-        ),
+        identity=Identity(patient_id=key, name=f"Phantom^{key}", sex="M", study_uid=uid(f"study/{who}")),
     )
 
 

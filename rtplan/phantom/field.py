@@ -181,6 +181,12 @@ def signed_distance(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, flo
     return np.asarray(outside - inside, np.float32)
 
 
+def true_distance(level: Array, spacing_mm: tuple[float, float, float]) -> Array:
+    """Return the signed distance, mm, of a level's zero: exact near it, where the level's slope is not 1."""
+    slope = np.sqrt(sum(np.square(g) for g in np.gradient(level, *spacing_mm)))
+    return np.asarray(level / np.clip(slope, 0.6, 1.8), np.float32)
+
+
 def ellipsoid(
     axes: Axes, centre_xyz: NDArray[np.float64], radii_xyz: NDArray[np.float64], power: float = 2.0
 ) -> Array:
@@ -198,9 +204,10 @@ def capsule(
     """Return the signed distance, mm, of points (..., 3) to a rod whose radius runs from end to end."""
     rod = (b - a).astype(np.float32)
     from_a = points - a.astype(np.float32)
-    t = np.clip(from_a @ rod / max(float(rod @ rod), 1e-6), 0.0, 1.0)
-    gap = from_a - t[..., None] * rod
-    distance = np.sqrt(np.einsum("...i,...i->...", gap, gap))
+    along, whole = from_a @ rod, max(float(rod @ rod), 1e-6)
+    t = np.clip(along / np.float32(whole), 0.0, 1.0)
+    gap = np.einsum("...i,...i->...", from_a, from_a) - t * (2.0 * along - t * np.float32(whole))
+    distance = np.sqrt(np.maximum(gap, 0.0))
     return np.asarray(distance - (radius_a_mm + t * (radius_b_mm - radius_a_mm)), np.float32)
 
 

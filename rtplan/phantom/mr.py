@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from rtplan.domain import Image, Source
 from rtplan.errors import UnknownName
 from rtplan.phantom.anatomy import Anatomy
 from rtplan.phantom.draws import Draws, table
+from rtplan.phantom.faults import distorted, distortion, gas_motion
 from rtplan.phantom.field import Array, Axes, grain, smooth_noise
 
 #: Contrasts that can be asked for; Dixon gives four images.
@@ -155,7 +155,7 @@ class _Scanner:
         self.axes = Axes.of(anatomy.grid)
         _, dy, dx = anatomy.grid.spacing_zyx_mm
         self.grain = grain(draws.stream("mr_grain"), anatomy.grid.shape, (0.5, 1.3 / dy, 1.3 / dx))
-        self.places = self._places()
+        self.shift = distortion(self.axes, draws)
         self.bias = np.exp(
             draws["bias"] * smooth_noise(draws.stream("bias"), self.axes, self.facts["coil"]["knots_mm"])
         )
@@ -168,9 +168,7 @@ class _Scanner:
 
     def warped(self, values: Array) -> Array:
         """Values as the distorted scanner places them."""
-        return np.asarray(
-            ndimage.map_coordinates(values, self.places, order=1, mode="nearest", output=np.float32)
-        )
+        return distorted(values, self.shift, self.axes)
 
     def image(self, name: str, clean: list[Array]) -> list[Array]:
         """Return images in scanner units (rounded) with motion, distortion, bias and Rician noise."""
@@ -186,37 +184,4 @@ class _Scanner:
         return out
 
     def _moved(self, values: Array) -> Array:
-        """Blur along the phase direction (front-back) round gas that moved during the scan."""
-        shift, gas = self.draws["gas_motion_mm"], self.anatomy.masks["zGas"]
-        if shift < 0.2 or not gas.any():
-            return values
-        dz, dy, dx = self.anatomy.grid.spacing_zyx_mm
-        sigma = [self.facts["motion"]["reach_mm"] / 2.5 / d for d in (dz, dy, dx)]
-        found = np.argwhere(gas)
-        room = np.ceil(4 * np.array(sigma)).astype(int)
-        low, high = np.maximum(found.min(0) - room, 0), found.max(0) + room + 1
-        box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        near = np.clip(4.0 * ndimage.gaussian_filter(gas[box].astype(np.float32), sigma, truncate=3.0), 0, 1)
-        part, out = values[box], values.copy()
-        moved = sum(ndimage.shift(part, (0, s * shift / dy, 0), order=1, mode="nearest") for s in (-1.0, 1.0))
-        out[box] = part + near * (0.25 * moved - 0.5 * part)
-        return out
-
-    def _places(self) -> Array:
-        """Index coordinates from which each voxel's signal comes, shape (3, z, y, x)."""
-        facts, size, rng = (
-            self.facts["distortion"],
-            self.draws["distortion_mm"],
-            self.draws.stream("distortion"),
-        )
-        z, y, x = self.axes.open()
-        centre = [0.5 * float(a[0] + a[-1]) for a in (self.axes.z, self.axes.y, self.axes.x)]
-        rest = [z - centre[0], y - centre[1], x - centre[2]]
-        r = np.sqrt(sum(a * a for a in rest)) / facts["radius_mm"]
-        grid = list(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self.axes.shape), indexing="ij"))
-        for a in range(3):
-            radial = rest[a] / facts["radius_mm"] * r * r
-            random = 0.25 * np.clip(smooth_noise(rng, self.axes, facts["knots_mm"]), -2, 2)
-            shift = np.clip(size * (0.8 * radial + random), -size, size)
-            grid[a] += shift / np.float32(self.axes.spacing_mm[a])
-        return np.stack(grid)
+        return gas_motion(values, self.anatomy.masks["zGas"], self.axes, self.draws["gas_motion_mm"])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rtplan.phantom.bladder import bladder, bowel_loops
 from rtplan.phantom.canvas import Canvas, within
 from rtplan.phantom.draws import table
-from rtplan.phantom.field import FAR_MM, Array, Axes, Box, ellipsoid, fraction, smooth_noise, upsample
-from rtplan.phantom.prostate import Gland, bulb, draw_gland, vesicles, zones
+from rtplan.phantom.field import FAR_MM, Array, Axes, Box, ellipsoid, fraction, true_distance, upsample
+from rtplan.phantom.prostate import Gland, bulb, draw_gland, put_in, vesicles, zones
 from rtplan.phantom.rectum import Course, LargeBowel, draw_course, large_bowel
+from rtplan.phantom.shapes import Shape
 
 #: Half side of the cube round the prostate in which it is worked out, mm.
 ROOM_MM = 50.0
@@ -29,10 +30,11 @@ class _Laid:
     urinary: Array
 
 
-def paint_organs(canvas: Canvas, *, spacer: bool) -> tuple[Gland, Course]:
+def paint_organs(canvas: Canvas, *, spacer: bool, shape: Shape | None = None) -> tuple[Gland, Course]:
     """Paint prostate, vesicles, rectum, bladder, bulb, bowel and spacer; return what was drawn."""
     draws = canvas.draws
-    gland = _clear_of_bone(canvas, draw_gland(canvas.skeleton, draws))
+    gland = draw_gland(canvas.skeleton, draws)
+    gland = _clear_of_bone(canvas, gland if shape is None else put_in(gland, shape))
     course = draw_course(canvas.skeleton, gland, draws, draws["spacer_mm"] if spacer else 0.0)
     laid = _lay(canvas, gland, course)
     _paint_loops(canvas, laid)
@@ -50,13 +52,13 @@ def _clear_of_bone(canvas: Canvas, gland: Gland) -> Gland:
     gap = table("models/anatomy", "layout")["prostate"]["bone_gap"]
     for _ in range(12):
         box = canvas.axes.box(gland.centre - ROOM_MM, gland.centre + ROOM_MM)
-        near = canvas.bone[box][gland.distance(canvas.axes.cut(box)) < 0.5 * canvas.edge]
+        axes = canvas.axes.cut(box)
+        solid = gland.distance(axes) if gland.shape is None else gland.surface(axes, canvas.draws)
+        near = canvas.bone[box][solid < 0.5 * canvas.edge]
         short = gap - float(near.min(initial=FAR_MM))
         if short <= 0.0:
             break
-        gland = Gland(
-            gland.centre + np.array([0.0, 0.7 * short + 0.3, 0.1 * short]), gland.radii, gland.tilt_rad
-        )
+        gland = replace(gland, centre=gland.centre + np.array([0.0, 0.7 * short + 0.3, 0.1 * short]))
     return gland
 
 
@@ -69,15 +71,15 @@ def _lay(canvas: Canvas, gland: Gland, course: Course) -> _Laid:
     inner = axes.box(gland.centre - ROOM_MM, gland.centre + ROOM_MM)
     near = axes.cut(inner)
     prostate, vesicle = (np.full(axes.shape, FAR_MM, np.float32) for _ in range(2))
-    prostate[inner] = gland.distance(near) + 0.7 * smooth_noise(draws.stream("gland_surface"), near, 16.0)
+    prostate[inner] = gland.surface(near, draws)
     vesicle[inner] = np.maximum(vesicles(gland, near, draws), 0.6 - prostate[inner])
-    off = np.minimum(
-        prostate - 0.6 * layout["prostate"]["rectum_gap"], vesicle - layout["rectum"]["organ_gap"]
-    )
+    away = prostate.copy()
+    away[inner] = true_distance(prostate[inner], axes.spacing_mm)
+    off = np.minimum(away - 0.6 * layout["prostate"]["rectum_gap"], vesicle - layout["rectum"]["organ_gap"])
     off = np.minimum(off, canvas.bone[box] - layout["rectum"]["bone_gap"])
     bowel = large_bowel(course, axes, draws, off)
     facts = layout["bladder"]
-    off = np.minimum(prostate - facts["prostate_gap"], vesicle - facts["organ_gap"])
+    off = np.minimum(away - facts["prostate_gap"], vesicle - facts["organ_gap"])
     off = np.minimum(off, np.minimum(bowel.rectum, bowel.sigmoid) - facts["rectum_gap"])
     urinary = bladder(gland, axes, draws, off, canvas.bone[box])
     return _Laid(box, axes, prostate, vesicle, bowel, urinary)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rtplan.phantom.draws import Draws, table
 from rtplan.phantom.field import Array, Axes, even_axes, smooth_noise, tube
+from rtplan.phantom.shapes import Shape
 from rtplan.phantom.skeleton import Skeleton
 
 Float = NDArray[np.float64]
@@ -26,11 +27,19 @@ class Gland:
         Half width, half depth and half height, mm.
     tilt_rad : float
         How far the base leans forward.
+    shape : Shape, optional
+        A real gland in place of the closed form; centre, radii and tilt are fitted to it.
     """
 
     centre: Float
     radii: Float
     tilt_rad: float
+    shape: Shape | None = None
+
+    @property
+    def anchor(self) -> Float:
+        """Where the real shape's centre of volume lies, LPS mm (the centre for the closed form)."""
+        return self.centre if self.shape is None else self.centre - self.shape.fitted[0]
 
     def local(self, axes: Axes) -> tuple[Array, Array, Array]:
         """Return coordinates (u to the left, v to posterior, w to the base) in units of the radii."""
@@ -46,8 +55,14 @@ class Gland:
         a, b = v * self.radii[1], w * self.radii[2]
         return np.asarray(self.centre + np.array([u * self.radii[0], c * a - s * b, s * a + c * b]))
 
+    def surface(self, axes: Axes, draws: Draws) -> Array:
+        """Return the signed distance of the gland's surface, mm: uneven as drawn, or as the real one is."""
+        if self.shape is not None:
+            return self.shape.distance("gland", axes, self.anchor)
+        return self.distance(axes) + np.float32(0.7) * smooth_noise(draws.stream("gland_surface"), axes, 16.0)
+
     def distance(self, axes: Axes) -> Array:
-        """Return about the signed distance of the smooth gland, mm."""
+        """Return about the signed distance of the smooth gland, mm (of the closed form)."""
         facts = table("models/anatomy", "layout")["prostate"]
         u, v, w = self.local(axes)
         narrow = 1.0 - facts["apex_taper"] * np.clip(-w, 0.0, 1.0) ** 1.5 - 0.10 * np.clip(w, 0.0, 1.0) ** 2
@@ -76,6 +91,12 @@ def draw_gland(skeleton: Skeleton, draws: Draws) -> Gland:
     return Gland(np.array([x, y, z]), gland.radii, gland.tilt_rad)
 
 
+def put_in(gland: Gland, shape: Shape) -> Gland:
+    """Return the gland with a real shape whose centre of volume lies at the drawn gland's centre."""
+    offset, radii, tilt = shape.fitted
+    return Gland(gland.centre + offset, radii, tilt, shape)
+
+
 def zones(gland: Gland, outline: Array, axes: Axes, draws: Draws) -> dict[str, Array]:
     """Return the signed distances of transition zone, stroma, urethra and lesion inside the outline, mm."""
     facts = table("models/anatomy", "layout")["prostate"]
@@ -97,6 +118,9 @@ def zones(gland: Gland, outline: Array, axes: Axes, draws: Draws) -> dict[str, A
         gland.at(0, -0.1, -1.0),
     ]
     line = np.array([[*p, facts["urethra"]] for p in course])
+    if gland.shape is not None and gland.shape.has("transition_zone"):
+        transition = gland.shape.distance("transition_zone", axes, gland.anchor, outline)
+        stroma = np.maximum(stroma, transition)  # the real zone holds its stroma
     return {
         "transition_zone": np.asarray(transition, np.float32),
         "stroma": np.asarray(stroma, np.float32),
@@ -107,6 +131,8 @@ def zones(gland: Gland, outline: Array, axes: Axes, draws: Draws) -> dict[str, A
 
 def _lesion(gland: Gland, outline: Array, axes: Axes, draws: Draws) -> Array:
     """Return a dominant lesion of the drawn volume, mostly in the peripheral zone."""
+    if gland.shape is not None and gland.shape.has("lesion"):
+        return gland.shape.distance("lesion", axes, gland.anchor, outline)
     rng = draws.stream("lesion")
     side = 1.0 if rng.random() < 0.5 else -1.0
     if rng.random() < 0.75:
