@@ -25,7 +25,7 @@ def build(name: str, in_channels: int, out_channels: int, **settings: Any) -> nn
     Examples
     --------
     >>> sum(p.numel() for p in build("unet", 2, 1, channels=(4, 8)).parameters())
-    5685
+    4861
     """
     if name not in NETWORKS:
         raise UnknownName(f"There is no network {name!r}. Known: {', '.join(NETWORKS)}.")
