@@ -117,11 +117,12 @@ def _pairs(rng: np.random.Generator, seeds: Float) -> list[tuple[Float, Float]]:
 def _scatter(rng: np.random.Generator, axes: Axes, cavity: Array, distance_mm: float, tries: int) -> Float:
     """Points inside the cavity that keep a distance from each other, shape (n, 3), LPS mm."""
     inside = np.argwhere(cavity < -6.0)
-    chosen: list[Float] = []
     if len(inside) == 0:
         return np.zeros((0, 3))
-    for k, j, i in inside[rng.integers(0, len(inside), tries)]:
-        point = np.array([axes.x[i], axes.y[j], axes.z[k]], float)
-        if all(np.linalg.norm(point - p) > distance_mm for p in chosen):
-            chosen.append(point)
-    return np.array(chosen)
+    k, j, i = inside[rng.integers(0, len(inside), tries)].T
+    points = np.stack([axes.x[i], axes.y[j], axes.z[k]], axis=1).astype(float)
+    free = np.ones(len(points), bool)
+    for n in range(len(points)):
+        if free[n]:  # a point that is chosen bars all later ones near it
+            free[n + 1 :] &= np.linalg.norm(points[n + 1 :] - points[n], axis=1) > distance_mm
+    return points[free]
