@@ -157,8 +157,8 @@ def optimise(
     with one_thread():
         influence = _influence(engine, scene, task, settings)
         mu = _solve(influence, aims, settings)
-    beams = influence.with_mu(mu)
-    return _finish(engine, image, body, grid, beams, aims, settings)
+        beams = influence.with_mu(mu)
+        return _finish(engine, image, body, grid, beams, aims, settings)
 
 
 def _demand(task: Task, body: Mask) -> Grid:
