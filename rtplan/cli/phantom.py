@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -19,6 +20,11 @@ def command(
     spacer: bool = typer.Option(False, "--spacer", help="With a hydrogel spacer."),
     contrasts: str = typer.Option("T2w,T1w", "--contrasts", help="MR images: T2w, T1w, Dixon."),
     spacing: str = typer.Option("2.5,1.5,1.5", "--spacing", help="Voxels z,y,x in mm."),
+    shape: Path | None = typer.Option(
+        None,
+        "--shape",
+        help="Prostate masks (npz: gland, zones, lesion_isup, spacing_zyx) for the drawn gland.",
+    ),
     table: bool = typer.Option(False, "--table", help="Print how far the study cohort is shifted, and stop."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     quiet: Quiet = False,
@@ -36,27 +42,39 @@ def command(
         raise OutputError("There is no folder to write to.", action="give --out DIR.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError("The out folder is not empty.", where=str(out), action="choose a new folder.")
-    folders = _write(cohort, range(seed, seed + patients), out, spacer, contrasts, spacing, quiet)
+    seeds, options = range(seed, seed + patients), _options(spacing, spacer, contrasts, shape)
+    folders = _write(cohort, seeds, out, options, quiet)
     if as_json:
         typer.echo(json.dumps({"findings": [], "notices": [], "outputs": folders}))
     else:
         typer.echo(f"{len(folders)} digital patients in {out}")
 
 
-def _write(
-    cohort: str, seeds: range, out: Path, spacer: bool, contrasts: str, spacing: str, quiet: bool
-) -> list[str]:
+def _options(spacing: str, spacer: bool, contrasts: str, shape: Path | None) -> dict[str, Any]:
+    """Options of make_patient; the shape is read here: a bad one is refused before anything is written."""
+    options: dict[str, Any] = {"spacing_zyx_mm": _numbers(spacing), "spacer": spacer}
+    options["contrasts"] = tuple(c.strip() for c in contrasts.split(",") if c.strip())
+    if shape is not None:
+        from rtplan.io.datasets.picai import read_prostate
+        from rtplan.phantom.shapes import Shape
+
+        options["shape"] = Shape.of(read_prostate(shape))
+    return options
+
+
+def _write(cohort: str, seeds: range, out: Path, options: dict[str, Any], quiet: bool) -> list[str]:
     from rtplan.io.modules import Stamp
     from rtplan.io.patient import write_patient
     from rtplan.phantom.cohort import make_patient
 
-    step, wanted = _numbers(spacing), tuple(c.strip() for c in contrasts.split(",") if c.strip())
     tell, folders = progress(quiet), []
     for number in seeds:
-        patient = make_patient(cohort, number, spacing_zyx_mm=step, spacer=spacer, contrasts=wanted)  # type: ignore[arg-type]
+        patient = make_patient(cohort, number, **options)  # type: ignore[arg-type]
         folder = out / patient.key
         write_patient(patient, folder, stamp=Stamp(seed=f"phantom/{patient.key}"))
         tell(f"{folder}")
+        for notice in patient.notices:
+            tell(notice.message)
         folders.append(str(folder))
     return folders
 

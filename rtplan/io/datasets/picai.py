@@ -33,8 +33,10 @@ def read_prostate(path: Path) -> Patient:
     Raises
     ------
     FormatError
-        If the file is no npz, an array is missing, or the shapes differ.
+        If there is no such file, it is no npz, an array is missing, or the shapes differ.
     """
+    if not path.is_file():
+        raise FormatError("There is no such file.", where=str(path), action="give a prostate's npz.")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

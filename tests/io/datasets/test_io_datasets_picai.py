@@ -42,6 +42,8 @@ def test_no_lesion_no_gtv(tmp_path):
 def test_a_file_that_is_no_prostate_is_refused(tmp_path, bad):
     with pytest.raises(FormatError, match=r"bad\.npz"):
         read_prostate(write(tmp_path / "bad.npz", **bad))
+    with pytest.raises(FormatError, match="no such file"):
+        read_prostate(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("no zip")
     with pytest.raises(FormatError, match="no npz"):
         read_prostate(tmp_path / "text.npz")
