@@ -1,4 +1,4 @@
-"""Planning tests run on one CPU thread: the same numbers everywhere, and no time lost where cores are busy."""
+"""Planning tests run on one CPU thread: the same numbers everywhere, no spinning where cores are busy."""
 
 from collections.abc import Iterator
 
