@@ -40,7 +40,14 @@ CASES = {
 }
 
 # The child prints its own peak: the largest process of the chain is the command itself.
-CHILD = "import resource, sys; from rtplan.cli import main\ntry:\n main(sys.argv[1:])\nfinally:\n print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+CHILD = """
+import resource, sys
+from rtplan.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
 
 
 def main() -> None:
@@ -50,8 +57,9 @@ def main() -> None:
     lines = [
         "# Seconds and memory of the pipeline",
         "",
-        f"`python benchmarks/pipeline.py` on {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}. Wall clock; peak is that of the whole process after the step.",
+        f"`python benchmarks/pipeline.py` on {os.cpu_count()} cores, {platform.system()} "
+        f"{platform.machine()}, Python {platform.python_version()}. Wall clock; peak is that of the whole "
+        "process after the step.",
     ]
     for title, call in CASES.items():
         if call[0] == "run" and not Path(call[1]).exists():
@@ -76,11 +84,12 @@ def measure(title: str, call: list[str], out: Path) -> list[str]:
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     rows = [f"| {s['name']} | {s['seconds']:.1f} | {s['peak_mib']:.0f} |" for s in manifest["steps"]]
     rest = seconds - sum(s["seconds"] for s in manifest["steps"])
+    page_mib = (out / "report.html").stat().st_size / 2**20
     return [
         "",
         f"## {title}",
         "",
-        f"**{seconds:.0f} s, {peak_gib:.2f} GiB** in all, report {(out / 'report.html').stat().st_size / 2**20:.1f} MiB.",
+        f"**{seconds:.0f} s, {peak_gib:.2f} GiB** in all, report {page_mib:.1f} MiB.",
         "",
         "| step | seconds | peak MiB |",
         "|---|---|---|",

@@ -1,4 +1,4 @@
-"""The paired question by hand: one plan on two density images of a digital patient, and the change in risk."""
+"""The paired question by hand: one plan on two density images of a digital patient, the change in risk."""
 
 from rtplan import pipeline
 from rtplan.dosimetry.protocol import load_protocol
