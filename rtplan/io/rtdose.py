@@ -233,7 +233,9 @@ def write(
     axes = dose.grid.direction
     if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-6:
         raise DoseError(f"The axes of the dose grid of arm {arm} are not at right angles.")
-    scaling = float(f"{max(float(array.max()), 1e-6) / (2**bits - 2):.9e}")
+    # A DS has room for ten digits: rounded down, the largest dose must still fit.
+    most = (2**bits - 1) * (1.0 - 1e-9) - 0.5
+    scaling = float(f"{max(float(array.max()), 1e-6) / most:.9e}")
     stored = np.rint(array / scaling)
     if stored.max() > 2**bits - 1:
         raise DoseError(f"The dose would wrap in {bits} bits.")

@@ -117,3 +117,14 @@ def test_a_dose_of_zero_is_written(tmp_path):
     dose = Dose(grid(), np.zeros((9, 8, 7)))
     done = rtdose.write(dose, tmp_path / "d.dcm", identity=Identity(), plan_uid="1.5")
     assert rtdose.read(done.path).dose.array.max() == 0
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_the_rounding_of_the_scaling_never_wraps(tmp_path, bits):
+    """DoseGridScaling has ten digits: whatever they round to, the largest dose fits and comes back."""
+    grid = Grid.axial((1, 1, 2), (3, 3, 3), (0, 0, 0), "1.2.3")
+    for most in np.random.default_rng(3).uniform(0.1, 120.0, 60):
+        dose = Dose(grid, np.array([[[0.0, most]]]))
+        path = tmp_path / f"{most:.6f}.dcm"
+        rtdose.write(dose, path, identity=Identity(patient_id="p"), plan_uid="1.2.4", bits=bits)
+        assert rtdose.read(path).dose.array.max() == pytest.approx(most, rel=2e-5)
