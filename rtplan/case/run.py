@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -113,14 +113,20 @@ def run_case(
 def _write(folder: Path, patient: Patient, manifest: Manifest) -> None:
     curves = curves_of(patient)
     tables.write_findings(patient, folder)
-    tables.write_curves(curves, folder / "dvh")
-    export.write_volumes(patient, folder / "volumes")
-    export.write_dicom(patient, folder / "dicom", alpha_beta_of(patient))
+    absolute = _only_absolute(patient)
+    tables.write_curves(curves if absolute.doses else {}, folder / "dvh")
+    export.write_volumes(absolute, folder / "volumes")
+    export.write_dicom(absolute, folder / "dicom", alpha_beta_of(patient))
     provenance = as_plain(manifest)
     content = assemble(patient, provenance, curves)
     (folder / "report.html").write_text(page_of(content), encoding="utf-8")
     (folder / "report.pdf").write_bytes(document_of(content))
     tables.write_json(folder / "manifest.json", provenance | {"outputs": as_plain_outputs(folder)})
+
+
+def _only_absolute(patient: Patient) -> Patient:
+    """Return the patient without plan and doses where their absolute values are withheld."""
+    return patient if patient.absolute_withheld is None else replace(patient, plan=None, doses={})
 
 
 def _bytes_of_results(patient: Patient, settings: CaseSettings) -> int:

@@ -99,6 +99,18 @@ def test_resume_keeps_what_is_finished_and_another_question_is_asked_anew(done, 
     assert any("Finished before" in text for text in said)
 
 
+def test_a_cut_body_gives_differences_and_no_file_with_absolute_dose(data, tmp_path):
+    settings = CaseSettings(protocol="sts_preop_50gy", arms=("CT", "CT0", "SynCT"), beams=3, grid_mm=8.0)
+    patient = run_case(Place(data / "sts/dicom/STS_010", tmp_path / "out"), settings)
+    assert any(f.quantity == "difference" and f.value is not None for f in patient.findings)
+    absolute = [f for f in patient.findings if f.quantity == "value" and f.unit == "Gy"]
+    assert absolute
+    assert {f.verdict for f in absolute} == {"not_evaluable"}
+    names = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert {"RS.dcm", "CT_SynCT", "SynCT.mha", "report.pdf"} < names
+    assert not [name for name in names if name.startswith(("RD_", "RP", "dose_", "dvh_"))]
+
+
 def test_no_identity_in_any_text_file(done):
     _, out = done
     identity = json.dumps(read_identity(out))
