@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtplan.dosimetry.extremes import Patches
+
 Float = NDArray[np.float64]
 
 #: The cap policies that can be chosen.
@@ -52,8 +54,10 @@ class Cells:
         Unit vectors as rows, LPS.
     surface, surface_cap : ndarray, shape (m, 3) and (m,)
         Points on the surface, for the extremes.
-    core_full : ndarray of bool, shape (n,)
+    full : ndarray of bool, shape (n,)
         Whether the cell lies wholly inside.
+    patches : Patches or None
+        The curved pieces of the surface; the first of the surface points are theirs. None for masks.
     notes : tuple of str
         What had to be decided.
     """
@@ -66,7 +70,8 @@ class Cells:
     axes: Float
     surface: Float
     surface_cap: NDArray[np.int8]
-    core_full: NDArray[np.bool_]
+    full: NDArray[np.bool_]
+    patches: Patches | None = None
     notes: tuple[str, ...] = ()
 
     def belongs(self, caps: str) -> NDArray[np.bool_]:
@@ -85,7 +90,7 @@ class Cells:
 
 
 def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Float]:
-    """Return what a plane leaves of cuboid cells: share, mean offset and lost variance along the normal.
+    """Return what a plane leaves of cuboid cells: share, centroid and lost variance along the normal.
 
     Parameters
     ----------
@@ -98,9 +103,12 @@ def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Flo
 
     Returns
     -------
-    share, offset, lost : ndarray, shape (n,)
-        Part of the volume inside (0 to 1); mean of x·n over it from the centre (mm, <= 0); variance of
-        x·n over the whole cell less that over the part (mm²).
+    share : ndarray, shape (n,)
+        Part of the volume inside, 0 to 1.
+    centroid : ndarray, shape (n, 3)
+        Of the part, from the cell's centre, along the cell's sides, mm.
+    lost : ndarray, shape (n,)
+        Variance of x·n over the whole cell less that over the part, mm².
 
     Notes
     -----
@@ -113,19 +121,25 @@ def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Flo
     half = 0.5 * (reach[:, 0] + reach[:, 1] + reach[:, 2])
     t = np.clip(-distance, -half, half)
     scale = reach[:, 0] * reach[:, 1] * reach[:, 2]
-    share, first, second = np.zeros(len(t)), np.zeros(len(t)), np.zeros(len(t))
+    zeroth, first, second = np.zeros(len(t)), np.zeros(len(t)), np.zeros(len(t))
+    corner = np.zeros((len(t), 3))
     for signs in _SIGNS:
         x = np.maximum(t + half - reach @ signs, 0.0)
         sign = -1.0 if signs.sum() % 2 else 1.0
         cube = sign * x * x * x
-        share += cube
+        zeroth += cube
         first += cube * x
         second += cube * x * x
-    share = np.clip(share / (6.0 * scale), 0.0, 1.0)
-    safe = np.maximum(share, 1e-9)
-    mean = t - first / (24.0 * scale) / safe
-    mean = np.where(share > 1e-9, np.clip(mean, -half, t), t)
-    square = t * t - 2.0 * t * first / (24.0 * scale) / safe + 2.0 * second / (120.0 * scale) / safe
+        corner += cube[:, None] * signs
+    share = np.clip(zeroth / (6.0 * scale), 0.0, 1.0)
+    held = share > 1e-9
+    safe = np.where(held, share, 1.0)
+    lack = first / (24.0 * scale) / safe
+    mean = np.where(held, np.clip(t - lack, -half, t), t)
+    square = t * t - 2.0 * t * lack + 2.0 * second / (120.0 * scale) / safe
     whole = np.einsum("ij,ij->i", reach, reach) / 12.0
     part = np.clip(square - mean * mean, 0.0, whole)
-    return share, np.where(share >= 1.0, 0.0, mean), np.where(share > 1e-9, whole - part, whole)
+    place = lack[:, None] / reach + corner / (6.0 * scale * safe)[:, None]
+    centroid = np.sign(normal) * width * np.clip(place - 0.5, -0.5, 0.5)
+    centroid = np.where((held & (share < 1.0))[:, None], centroid, 0.0)
+    return share, centroid, np.where(held, whole - part, whole)

@@ -192,11 +192,14 @@ def signed_lattice(
     nearest, rough = _nearest_vertex(lattice, fine)
     offsets = np.cumsum([0, *(len(outline.points) for outline in fine)])
     near = rough < 3.0 * lattice.step_mm
-    for k, wanted in enumerate(whole):
-        near[k] |= odd[k] & wanted
+    ends = [k for k, wanted in enumerate(whole) if wanted]
+    for k in ends:
+        near[k] |= odd[k]
     near[1:] |= odd[1:] != odd[:-1]
     near[:-1] |= odd[1:] != odd[:-1]
     need = ndimage.maximum_filter1d(near.view(np.uint8), 2 * reach + 1, axis=0, mode="nearest").astype(bool)
+    for k in ends:
+        need[max(k - 3, 0) : k + 4] |= near[k]
     joined = Outline(
         np.concatenate([outline.points for outline in fine]),
         np.concatenate([outline.start + o for outline, o in zip(fine, offsets, strict=False)]),
@@ -247,17 +250,17 @@ def _best_seed(points: Float, nearest: Index, cells: tuple[NDArray[np.intp], ...
 
 def _refine(points: Float, vertex: Index, outline: Outline, step_mm: float) -> tuple[Index, Float]:
     """Walk along each ring to the nearest vertex; return it and the exact distance to its two edges."""
-    spacing = np.linalg.norm(np.diff(outline.points, axis=0), axis=1)
-    typical = max(float(np.median(spacing)), 1e-3 * step_mm) if len(spacing) else step_mm
-    stride = 1 << int(np.clip(np.ceil(np.log2(max(step_mm / typical, 1.0))), 0, 6))
+    spacing = np.maximum(2.0 * np.pi * outline.radius / outline.length, 1e-6 * step_mm)
+    levels = np.clip(np.ceil(np.log2(step_mm / spacing)), 0, 8).astype(np.int64)[vertex]
     best = _squared(points, outline.points[vertex])
-    while stride >= 1:
-        for sign in (-stride, stride):
-            other = outline.neighbour(vertex, sign)
-            away = _squared(points, outline.points[other])
-            better = away < best
-            vertex, best = np.where(better, other, vertex), np.where(better, away, best)
-        stride //= 2
+    for level in range(int(levels.max(initial=0)), -1, -1):
+        rows = np.nonzero(levels >= level)[0]
+        for by in (-(1 << level), 1 << level):
+            other = outline.neighbour(vertex[rows], by)
+            away = _squared(points[rows], outline.points[other])
+            better = away < best[rows]
+            vertex[rows] = np.where(better, other, vertex[rows])
+            best[rows] = np.minimum(away, best[rows])
     before, after = outline.neighbour(vertex, -1), outline.neighbour(vertex, 1)
     here = outline.points[vertex]
     squared = np.minimum(

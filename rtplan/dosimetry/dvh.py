@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid, Mask, Structure
 from rtplan.dosimetry.cells import PARTS, Cells
-from rtplan.dosimetry.curve import Curve, accumulate
+from rtplan.dosimetry.curve import Curve
 from rtplan.dosimetry.histogram import Dvh, Settings
-from rtplan.dosimetry.lookup import Field, Place, crop_around
 from rtplan.dosimetry.reading import MetricValue, value
+from rtplan.dosimetry.sampled import Sampled
 from rtplan.dosimetry.sampling import cells_of
 from rtplan.dosimetry.solid import Solid
 from rtplan.dosimetry.voxels import cells_of_mask, count_for
@@ -70,18 +69,18 @@ def dvhs(structure: Structure, doses: Sequence[Dose], settings: Settings | None 
         doses[0].demand_same_grid(dose)
     _demand_frame(structure, doses[0].grid)
     coarse, fine = _refined(structure, doses[0], settings)
-    read_coarse, read_fine = _Sampled.of(coarse, doses, settings), _Sampled.of(fine, doses, settings)
+    read_coarse, read_fine = Sampled.of(coarse, doses, settings), Sampled.of(fine, doses, settings)
     return tuple(_finish(structure.name, read_fine, read_coarse, i, doses[i]) for i in range(len(doses)))
 
 
 def _refined(structure: Structure, dose: Dose, settings: Settings) -> tuple[Cells, Cells]:
     """Return the last two samplings: the first whose error is within the tolerance, and the one before."""
     levels = _levels(structure, dose.grid)
-    coarse = _Sampled.of(next(levels), [dose], settings)
+    coarse = Sampled.of(next(levels), [dose], settings)
     _demand_covered(structure.name, coarse)
     fine = coarse
     for cells in levels:
-        fine = _Sampled.of(cells, [dose], settings)
+        fine = Sampled.of(cells, [dose], settings)
         if _error_left(coarse.reading(0), fine.reading(0), settings) <= 1.0:
             break
         if GROWTH * len(cells.points) > settings.most_cells:
@@ -131,66 +130,15 @@ def _first_step(solid: Solid, thickness: float) -> float:
     return float(max((surface * gap) ** (1 / 3) / FIRST_STEP, 0.05))
 
 
-@dataclass(frozen=True, eq=False)
-class _Sampled:
-    """A structure's cells on a dose grid with the doses read in them."""
-
-    cells: Cells
-    covered: NDArray[np.bool_]
-    surface_covered: NDArray[np.bool_]
-    doses: tuple[Float, ...]
-    spreads: tuple[Float, ...]
-    surfaces: tuple[Float, ...]
-    highest: tuple[float, ...]
-    settings: Settings
-
-    @classmethod
-    def of(cls, cells: Cells, doses: Sequence[Dose], settings: Settings) -> _Sampled:
-        grid = doses[0].grid
-        start, shape = crop_around(np.concatenate([cells.points, cells.surface]), grid)
-        place = Place.of(cells.points, grid, start, shape)
-        edge = Place.of(cells.surface, grid, start, shape)
-        middle, spread, rim = [], [], []
-        for dose in doses:
-            values = Field.of(dose, start, shape, settings.interpolation)
-            middle.append(values.at(place.coordinates))
-            rim.append(values.at(edge.coordinates))
-            gradient = values.gradient(place.coordinates) @ cells.axes.T
-            across = np.einsum("ij,ij->i", gradient, cells.taper_mm)
-            square = np.einsum("ij,ij->i", gradient**2, cells.width_mm**2) - across**2
-            spread.append(np.sqrt(np.maximum(square, 0.0)))
-        highest = tuple(float(dose.array.max()) for dose in doses)
-        return cls(
-            cells, place.covered, edge.covered, tuple(middle), tuple(spread), tuple(rim), highest, settings
-        )
-
-    def reading(self, number: int, caps: str | None = None, outside_gy: float = 0.0) -> Curve:
-        """Return the curve of one dose under a cap policy, with a dose for what lies outside."""
-        caps = caps or self.settings.caps
-        cells, rim = self.cells.belongs(caps), self.cells.surface_of(caps)
-        dose = np.where(self.covered, self.doses[number], outside_gy)[cells]
-        spread = np.where(self.covered, self.spreads[number], 0.0)[cells]
-        edge = np.where(self.surface_covered, self.surfaces[number], outside_gy)[rim]
-        volume = self.cells.volume_cc[cells]
-        seen = np.concatenate([dose[volume > 0], edge])
-        return accumulate(dose, spread, volume, (float(seen.min()), float(seen.max())))
-
-    def covered_fraction(self) -> float:
-        """Return the part of the chosen solid's volume that lies inside the dose grid."""
-        chosen = self.cells.belongs(self.settings.caps)
-        volume = self.cells.volume_cc
-        return float(np.clip(volume[chosen & self.covered].sum() / volume[chosen].sum(), 0.0, 1.0))
-
-
 def _error_left(a: Curve, b: Curve, settings: Settings) -> float:
     """Return the error left in the leading metrics, for convergence with the square, over the tolerance."""
-    shares = np.array([0.98, 0.5, 0.02])
+    shares = np.array([0.985, 0.98, 0.975, 0.5, 0.025, 0.02, 0.015])
     worst = max(abs(a.dose_at(a.total_cc * s) - b.dose_at(b.total_cc * s)) for s in shares)
     allowed = settings.tolerance_gy * max(b.max_gy / 60.0, 1e-6)
     return max(worst, abs(a.mean_gy - b.mean_gy)) / (FINER**2 - 1.0) / allowed
 
 
-def _demand_covered(name: str, sampled: _Sampled) -> float:
+def _demand_covered(name: str, sampled: Sampled) -> float:
     """Return the covered fraction; raise DoseError where it is below 1 and the policy is to refuse."""
     covered = sampled.covered_fraction()
     if covered < 1.0 - 1e-6 and sampled.settings.outside == "refuse":
@@ -202,14 +150,14 @@ def _demand_covered(name: str, sampled: _Sampled) -> float:
     return covered
 
 
-def _curves(fine: _Sampled, number: int) -> dict[str, Curve]:
+def _curves(fine: Sampled, number: int) -> dict[str, Curve]:
     """Return the curves of all cap policies and of the extremes for the cap bound."""
     if not fine.cells.cap.any():
         return {fine.settings.caps: fine.reading(number)}
     return {caps: fine.reading(number, caps) for caps in PARTS if fine.cells.volume_of(caps) > 0}
 
 
-def _finish(name: str, fine: _Sampled, coarse: _Sampled, number: int, dose: Dose) -> Dvh:
+def _finish(name: str, fine: Sampled, coarse: Sampled, number: int, dose: Dose) -> Dvh:
     settings = fine.settings
     covered = _demand_covered(name, fine)
     curves = _curves(fine, number)

@@ -16,7 +16,7 @@ from rtplan.errors import DoseError
 SAFETY = 1.0
 NEIGHBOURS = (-0.01, -0.005, 0.0, 0.005, 0.01)
 #: … and this part of the dose's span within a cell, which two samplings can miss alike: quantiles, extremes.
-QUANTILE_GRAIN, EXTREME_GRAIN = 0.006, 0.02
+QUANTILE_GRAIN, EXTREME_GRAIN = 0.012, 0.03
 #: Least bound of a volume, as a part of it.
 VOLUME_FLOOR = 1e-4
 

@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.dosimetry.cells import CORE, LOWER, LOWER_REST, ROUND, UPPER, UPPER_REST, Cells, cut
+from rtplan.dosimetry.closing import closing
 from rtplan.dosimetry.distance import Lattice, Outline, signed_lattice
+from rtplan.dosimetry.extremes import Patches
 from rtplan.dosimetry.solid import Plane, Solid
 from rtplan.errors import StructureError
 
 Float = NDArray[np.float64]
+
+#: Height of a layer of cells in sides of a cell: a dose along the normal sees whole layers at once.
+THINNER = 0.7
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,10 @@ def _bend_of_gap(bends: dict[int, Float], k: int, like: Float) -> Float:
     return smaller
 
 
+def _count(height: float, step_mm: float) -> int:
+    return max(int(np.ceil(height / (THINNER * step_mm) - 1e-9)), 1)
+
+
 def _between(fields: _Fields, step_mm: float) -> list[_Layer]:
     layers = []
     bends = _bends(fields)
@@ -167,7 +176,7 @@ def _between(fields: _Fields, step_mm: float) -> list[_Layer]:
         gap = _gap(fields, k)
         bend = _bend_of_gap(bends, k, low)
         rise = (high - low) / gap
-        count = max(int(np.ceil(gap / step_mm - 1e-9)), 1)
+        count = _count(gap, step_mm)
         for level in range(count):
             z = (level + 0.5) * gap / count
             value = low + rise * z + 0.5 * bend * (z * (z - gap))
@@ -200,7 +209,7 @@ def _ends(
                 start = plane.height_mm + number * half
                 layers += _cap(start, way, 0.5 * gap, step_mm, part, (value, flat, flat))
                 faces.append((_lift(rim, start + half), part))
-            height = _closing(value, slope, bend, gap)
+            height = closing(value, slope, bend, gap)
             layers += _cap(plane.height_mm, way, height, step_mm, ROUND, (value, slope, bend))
             top = value + slope * height + 0.5 * bend * height * height
             faces.append((_lift(_inside(lattice, top), plane.height_mm + way * height), ROUND))
@@ -223,26 +232,11 @@ def _outward(
     return gap, slope, np.maximum(bend, 0.0)
 
 
-def _closing(value: Float, slope: Float, bend: Float, gap: float) -> float:
-    """Return the height of a rounded cap: where the extrapolated solid closes, at most one gap.
-
-    A shape that would close just at the missing plane ends there; one that would never close (a
-    cylinder) ends at half a slice; between them the height is ``gap/2 (1 + gap/h)``.
-    """
-    within = value < 0
-    if not within.any():
-        return 0.5 * gap
-    v, s, b = value[within], slope[within], bend[within]
-    root = s + np.sqrt(np.maximum(s * s - 2.0 * b * v, 0.0))
-    closes = float(np.max(np.where(root > 0, -2.0 * v / np.where(root > 0, root, 1.0), np.inf)))
-    return closes if closes <= gap else 0.5 * gap * (1.0 + gap / closes)
-
-
 def _cap(
     start: float, way: int, height: float, step_mm: float, label: int, shape: tuple[Float, Float, Float]
 ) -> list[_Layer]:
     value, slope, bend = shape
-    count = max(int(np.ceil(height / step_mm - 1e-9)), 1)
+    count = _count(height, step_mm)
     layers = []
     for level in range(count):
         z = (level + 0.5) * height / count
@@ -268,6 +262,8 @@ class _Cut:
     offset: Float
     taper: Float
     surface: Float
+    normal: Float
+    second: Float
 
 
 def _gather(
@@ -299,11 +295,8 @@ def _gather(
     share = np.concatenate([np.ones(len(full[0])), parts.share[keep]])
     layer = np.concatenate([full[0], met[0][keep]])
     width = np.concatenate([whole_width, part_width[keep]])
-    on = (parts.share > 0.0) & (parts.share < 1.0)
-    lowest = heights[met[0]] - 0.5 * thick[met[0]]
-    on_surface = centre + parts.surface
-    on_surface[:, 2] = np.clip(on_surface[:, 2], lowest, lowest + thick[met[0]])
-    surface = np.concatenate([on_surface[on], *[points for points, _ in faces]])
+    patches = _patches(parts, centre, part_width, labels[met[0]])
+    surface = np.concatenate([patches.points, *[points for points, _ in faces]])
     face_labels = [np.full(len(points), label, dtype=np.int8) for points, label in faces]
     return Cells(
         points=flat @ solid.axes,
@@ -313,10 +306,22 @@ def _gather(
         cap=labels[layer],
         axes=solid.axes,
         surface=surface @ solid.axes,
-        surface_cap=np.concatenate([labels[met[0]][on], *face_labels]),
-        core_full=(share == 1.0) & (signs[layer] > 0),
+        surface_cap=np.concatenate([patches.label, *face_labels]),
+        full=(share == 1.0) & (signs[layer] > 0),
+        patches=patches,
         notes=solid.notes,
     )
+
+
+def _patches(parts: _Cut, centre: Float, width: Float, label: NDArray[np.int8]) -> Patches:
+    """Return the pieces of the surface in the cells that it cuts."""
+    points, half = centre + parts.surface, 0.5 * width[:, 2]
+    beyond = np.abs(parts.surface[:, 2]) - half
+    on = (parts.share > 0.0) & (parts.share < 1.0) & (beyond < 0.1 * half)
+    low, high = (centre[:, 2] - half)[on], (centre[:, 2] + half)[on]
+    points = points[on]
+    points[:, 2] = np.clip(points[:, 2], low, high)
+    return Patches(points, parts.normal[on], parts.second[on], width[on], low, high, label[on])
 
 
 def _centres(lattice: Lattice, heights: Float, cells: tuple[NDArray[np.intp], ...]) -> Float:
@@ -362,10 +367,14 @@ def _cuts(value: Float, gradient: Float, second: Float, sides: tuple[float, Floa
     swell = square[:, 0] * uu + square[:, 1] * vv + square[:, 2] * nn
     swell = swell - np.einsum("ij,ij->i", square, normal * normal) * normal_second
     mean = distance + np.clip(swell / (24.0 * steep), -0.3 * reach, 0.3 * reach)
-    share, offset, lost = cut(mean, normal, width)
+    share, centroid, lost = cut(mean, normal, width)
+    turned = square * normal
+    turned /= np.einsum("ij,ij->i", turned, normal)[:, None]
     return _Cut(
         share=share,
-        offset=normal * offset[:, None],
-        taper=normal * np.sqrt(12.0 * lost)[:, None],
+        offset=centroid,
+        taper=turned * np.sqrt(12.0 * lost)[:, None],
         surface=-normal * distance[:, None],
+        normal=normal,
+        second=second / steep[:, None],
     )

@@ -43,7 +43,7 @@ def cells_of_mask(mask: Mask, parts: int) -> Cells:
         axes=np.ascontiguousarray(mask.grid.direction.T),
         surface=mask.grid.to_patient(surface),
         surface_cap=np.zeros(len(surface), np.int8),
-        core_full=np.ones(len(centre), np.bool_) if parts > 0 else weight > (-parts) ** 3 - 0.5,
+        full=np.ones(len(centre), np.bool_) if parts > 0 else weight > (-parts) ** 3 - 0.5,
     )
 
 

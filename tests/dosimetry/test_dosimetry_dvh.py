@@ -58,6 +58,21 @@ def test_sphere_in_a_linear_dose_is_the_closed_form(direction):
     )
 
 
+@pytest.mark.parametrize("direction", [(0.6, 0.0, 0.8), (0.5, 0.5, 0.7071), (-0.3, 0.9, -0.316)])
+def test_extremes_across_no_axis_lie_on_the_sphere(direction):
+    made = dvh(structure(sphere(20.0, 2.0, 0.3)), ramp(direction))
+    length = np.linalg.norm(direction)
+    assert made.curve.min_gy == pytest.approx(50 - 20 * length, abs=0.01)
+    assert made.curve.max_gy == pytest.approx(50 + 20 * length, abs=0.01)
+
+
+def test_a_peak_inside_is_the_maximum():
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in GRID.shape], indexing="ij"), axis=-1)
+    peak = np.array([1.9, -2.2, 3.1])
+    dose = Dose(GRID, 60 * np.exp(-0.5 * ((GRID.to_patient(index) - peak) ** 2).sum(axis=-1) / 8**2))
+    assert dvh(structure(sphere()), dose).curve.max_gy == pytest.approx(60.0, abs=0.05)
+
+
 @pytest.mark.parametrize(("caps", "height"), [("none", 24.0), ("half_slice", 27.0), ("rounded", 27.0)])
 def test_cylinder_by_cap_policy(caps, height):
     made = dvh(structure(tube()), ramp((0, 0, 1)), Settings(caps=caps))
@@ -205,12 +220,13 @@ def test_cut_cell_moments_against_random_points():
     normal /= np.linalg.norm(normal, axis=1)[:, None]
     width = draw.uniform(0.5, 2.0, (40, 3))
     distance = draw.uniform(-0.8, 0.8, 40)
-    share, offset, lost = cut(distance, normal, width)
+    share, centroid, lost = cut(distance, normal, width)
     points = draw.uniform(-0.5, 0.5, (40000, 3))
     for row in range(40):
         along = points * width[row] @ normal[row]
         within = along + distance[row] < 0
         assert share[row] == pytest.approx(within.mean(), abs=0.012)
         if within.mean() > 0.05:
-            assert offset[row] == pytest.approx(along[within].mean(), abs=0.03)
+            mean = (points[within] * width[row]).mean(axis=0)
+            np.testing.assert_allclose(centroid[row], mean, atol=0.03)
             assert lost[row] == pytest.approx(along.var() - along[within].var(), abs=0.03)
