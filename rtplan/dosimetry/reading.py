@@ -16,9 +16,9 @@ from rtplan.errors import DoseError
 SAFETY = 1.0
 NEIGHBOURS = (-0.01, -0.005, 0.0, 0.005, 0.01)
 #: … and this part of the dose's span within a cell, which two samplings can miss alike: quantiles, extremes.
-QUANTILE_GRAIN, EXTREME_GRAIN = 0.012, 0.03
+QUANTILE_GRAIN, EXTREME_GRAIN = 0.012, 0.02
 #: Least bound of a volume, as a part of it.
-VOLUME_FLOOR = 1e-4
+VOLUME_FLOOR = 6e-5
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _error_bound(dvh: Dvh, metric: Metric, convert: Callable[[Curve], Curve], rx
     stretch = (fine.max_gy - fine.min_gy) / max(dvh.curve.max_gy - dvh.curve.min_gy, 1e-9)
     grain = dvh.grain_gy * stretch
     if metric.kind == "Mean":
-        bound = SAFETY * abs(fine.mean_gy - coarse.mean_gy) + 0.1 * QUANTILE_GRAIN * grain
+        bound = SAFETY * abs(fine.mean_gy - coarse.mean_gy) + 0.06 * QUANTILE_GRAIN * grain
     else:
         share = _share(metric, fine)
         least = EXTREME_GRAIN if share in (0.0, 1.0) else QUANTILE_GRAIN
