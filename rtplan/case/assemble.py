@@ -32,6 +32,7 @@ def _asked(protocol: Protocol, settings: CaseSettings) -> dict[str, dict[str, An
         "OptimisePlan": {
             "protocol": protocol,
             "settings": replace(OptimiseSettings(), beams=settings.beams, grid_mm=settings.grid_mm),
+            "plan_on": settings.plan_on,
             "allow_unverified": settings.allow_unverified,
             "device": settings.device,
         },

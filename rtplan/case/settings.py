@@ -30,8 +30,8 @@ class CaseSettings:
         One rule for gas inside the body in every arm.
     margins : mapping of str to mapping
         Margins in mm (L, R, A, P, S, I) that the user gives for targets whose protocol has none.
-    seconds : float
-        Time for the optimisation of the plan.
+    plan_on : str or None
+        Arm that the plan is made on; None: the reference, else the synthetic CT.
     beams : int
         Number of equidistant fields.
     grid_mm : float
@@ -49,6 +49,7 @@ class CaseSettings:
     model: str = "synct_mr_pelvis"
     gas: str = "water"
     margins: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    plan_on: str | None = None
     beams: int = 7
     grid_mm: float = 3.0
     allow_unverified: bool = False
@@ -58,7 +59,8 @@ class CaseSettings:
     def __post_init__(self) -> None:
         if self.gas not in GAS:
             raise UnknownName(f"There is no rule {self.gas!r} for gas. Known: {', '.join(GAS)}.")
-        unknown = [name for name in self.arms if name not in ARMS]
+        asked = self.arms if self.plan_on is None else (*self.arms, self.plan_on)
+        unknown = [name for name in asked if name not in ARMS]
         if unknown:
             raise UnknownName(f"There is no arm {unknown[0]!r}. Known: {', '.join(ARMS)}.")
 
@@ -70,6 +72,7 @@ class CaseSettings:
             "model": self.model,
             "gas": self.gas,
             "margins": {name: dict(sides) for name, sides in self.margins.items()},
+            "plan_on": self.plan_on,
             "beams": self.beams,
             "grid_mm": self.grid_mm,
             "allow_unverified": self.allow_unverified,

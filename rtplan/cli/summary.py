@@ -40,7 +40,9 @@ def _planned_on(patient: Patient) -> str:
 
 def _risks(what: str, findings: list[Finding]) -> Table:
     table = Table(title=f"Predicted risk: {what}" if what else "Predicted risk", title_justify="left")
-    for heading in ("arm", "risk (95 % interval)", "difference to the reference"):
+    references = [finding.reference_arm for finding in findings if finding.reference_arm]
+    against = references[0] if references else "the reference"
+    for heading in ("arm", "risk (95 % interval)", f"difference to {against}"):
         table.add_column(heading)
     rows: dict[str, dict[str, Finding]] = {}
     for finding in findings:

@@ -12,6 +12,7 @@ from rtplan.imaging.contour import mask_on
 from rtplan.planning.around import dose_grid
 from rtplan.planning.beam import load_beam
 from rtplan.planning.density import load_curve
+from rtplan.planning.device import one_thread
 from rtplan.planning.engine import Engine
 
 
@@ -48,7 +49,8 @@ class RecalculateArms:
         if len(machines) != 1:
             raise DoseError(f"The plan's beams are of {len(machines)} machines; one is wanted.")
         engine = Engine(load_beam(machines.pop()), load_curve(self.curve), self.device)
-        doses = engine.calculate(plan.beams, images, body, grid)
+        with one_thread():
+            doses = engine.calculate(plan.beams, images, body, grid)
         fractions = plan.prescription.fractions
         named = zip(patient.arms, doses, strict=True)
         return patient.with_doses(**{arm: replace(dose, fractions=fractions) for arm, dose in named})

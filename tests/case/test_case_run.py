@@ -99,6 +99,13 @@ def test_resume_keeps_what_is_finished_and_another_question_is_asked_anew(done, 
     assert any("Finished before" in text for text in said)
 
 
+def test_the_plan_can_be_made_on_the_synthetic_ct(folder, tmp_path):
+    settings = replace(SETTINGS, arms=("CT", "SynCT"), plan_on="SynCT")
+    patient = run_case(Place(folder, tmp_path / "out"), settings)
+    assert patient.plan.made_on == "SynCT"
+    assert {f.reference_arm for f in patient.findings if f.quantity == "difference"} == {"CT"}
+
+
 def test_a_cut_body_gives_differences_and_no_file_with_absolute_dose(data, tmp_path):
     settings = CaseSettings(protocol="sts_preop_50gy", arms=("CT", "CT0", "SynCT"), beams=3, grid_mm=8.0)
     patient = run_case(Place(data / "sts/dicom/STS_010", tmp_path / "out"), settings)
@@ -149,6 +156,8 @@ def test_unknown_names_list_the_known_ones(tmp_path):
         run_case(Place(tmp_path, tmp_path / "out"), CaseSettings(protocol="nosuch"))
     with pytest.raises(UnknownName, match="CTstrat"):
         CaseSettings(protocol="x", arms=("CT", "PET"))
+    with pytest.raises(UnknownName, match="CTstrat"):
+        CaseSettings(protocol="x", plan_on="PET")
     with pytest.raises(UnknownName, match="as_reference"):
         CaseSettings(protocol="x", gas="helium")
 
