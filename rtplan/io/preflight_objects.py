@@ -1,0 +1,110 @@
+"""Preflight of RT objects: structure sets, plans, doses and registrations, and how they link by UID."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rtplan.domain import Contours, Structure
+from rtplan.errors import RtplanError
+from rtplan.io import names as naming
+from rtplan.io import registration, rtdose, rtplan, rtstruct
+from rtplan.io.geometry import Slice, grid_of
+from rtplan.io.index import Entry, description_of
+from rtplan.io.look import Look, short
+from rtplan.io.stack import Stack
+
+#: Share of the spacing by which a contour may lie off its slice.
+OFF_SLICE = 0.1
+
+
+def look_at_objects(look: Look, stacks: Mapping[str, Stack]) -> None:
+    """Add the rows and notices of one patient's RT objects, judged against the images that are used."""
+    _Objects(look, stacks).run()
+
+
+@dataclass
+class _Objects:
+    look: Look
+    stacks: Mapping[str, Stack]
+
+    def run(self) -> None:
+        self.frames = {stack.first.frame for stack in self.stacks.values()}
+        readers = {
+            "REG": self._registration,
+            "RTSTRUCT": self._structures,
+            "RTPLAN": self._plan,
+            "RTDOSE": self._dose,
+        }
+        for kind, look_at in readers.items():
+            for entry in self.look.folder.objects(kind):
+                try:
+                    look_at(entry)
+                except RtplanError as wrong:
+                    self.look.say(f"{kind}_BROKEN", "refuse", wrong.message, wrong.action, entry)
+
+    def _registration(self, entry: Entry) -> None:
+        found = registration.read(entry.path)
+        links = [f"{item.from_frame} to {item.to_frame}" for item in found]
+        self.frames |= {frame for item in found for frame in (item.from_frame, item.to_frame)}
+        self.look.row(entry, "", description_of(entry.header), len(found), "", *links)
+
+    def _structures(self, entry: Entry) -> None:
+        item = rtstruct.read(entry.path)
+        self.look.notices += item.notices
+        self.look.notices += naming.rename((s.name for s in item.structures), naming.load())[1]
+        links = [f"frame {item.frame}", *(f"series {uid}" for uid in item.series_uids)]
+        self.look.row(entry, "", item.label, len(item.structures), "", *links)
+        if self.frames and item.frame not in self.frames:
+            message = f"The structures lie in frame of reference {item.frame or 'none'}, no image does."
+            self.look.say(
+                "STRUCTURES_OTHER_FRAME", "warn", message, "supply its images or a registration.", entry
+            )
+        for stack in self.stacks.values():
+            if stack.first.series_uid in item.series_uids:
+                self._on_slices(item.structures, stack.slices, entry)
+
+    def _on_slices(self, structures: tuple[Structure, ...], slices: tuple[Slice, ...], entry: Entry) -> None:
+        grid, _ = grid_of(slices)
+        for structure in structures:
+            assert isinstance(structure.region, Contours)
+            depths = [grid.to_index(ring)[:, 0] for ring in structure.region.rings]
+            off = sum(bool(np.abs(d - np.round(d.mean())).max() > OFF_SLICE) for d in depths)
+            outside = sum(bool(d.min() < -0.5 or d.max() > grid.shape[0] - 0.5) for d in depths)
+            if off:
+                message = f"{off} of {len(depths)} contours of {structure.name} do not lie on a slice."
+                self.look.say("CONTOURS_OFF_SLICES", "info", message, "", entry)
+            if outside:
+                message = f"{outside} of {len(depths)} contours of {structure.name} lie beyond the image."
+                action = "supply the whole series; the organ is cut."
+                self.look.say("CONTOURS_BEYOND_IMAGE", "warn", message, action, entry)
+
+    def _plan(self, entry: Entry) -> None:
+        summary = rtplan.read_summary(entry.path)
+        described = ", ".join(f"{name} {dose:g} Gy" for name, dose in summary.targets.items())
+        fractions = f"{summary.fractions or '?'} fractions"
+        links = [f"structure set {uid}" for uid in summary.structure_set_uids]
+        self.look.row(entry, "", f"{summary.label}: {described}; {fractions}", len(summary.beams), "", *links)
+        self._demand(summary.structure_set_uids, "RTSTRUCT", entry)
+        if not summary.ours:
+            message = f"The plan {summary.label!r} is shaped by apertures and is not recalculated."
+            self.look.say("PLAN_APERTURES_UNREAD", "info", message, "rtplan makes its own plan.", entry)
+
+    def _dose(self, entry: Entry) -> None:
+        item = rtdose.read(entry.path)
+        what = f"{item.summation or '?'}, {item.dose.kind}, max {float(item.dose.array.max()):.2f} Gy"
+        links = [f"plan {uid}" for uid in item.plan_uids]
+        self.look.row(entry, item.arm or "", what, 1, short(item.dose.grid), *links)
+        self._demand(item.plan_uids, "RTPLAN", entry)
+        if self.frames and item.dose.grid.frame_of_reference not in self.frames:
+            message = "The dose lies in another frame of reference than the images."
+            self.look.say("DOSE_OTHER_FRAME", "warn", message, "supply its images.", entry)
+
+    def _demand(self, uids: tuple[str, ...], kind: str, entry: Entry) -> None:
+        known = {other.sop_uid for other in self.look.folder.objects(kind)}
+        for uid in uids:
+            if uid not in known:
+                message = f"The {entry.kind} refers to an {kind} that is not in the folder ({uid})."
+                self.look.say("LINK_BROKEN", "info", message, f"add the {kind} if it is needed.", entry)
