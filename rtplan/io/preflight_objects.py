@@ -33,17 +33,17 @@ class _Objects:
     def run(self) -> None:
         self.frames = {stack.first.frame for stack in self.stacks.values()}
         readers = {
-            "REG": self._registration,
-            "RTSTRUCT": self._structures,
-            "RTPLAN": self._plan,
-            "RTDOSE": self._dose,
+            "REG": (self._registration, "REG_BROKEN"),
+            "RTSTRUCT": (self._structures, "RTSTRUCT_BROKEN"),
+            "RTPLAN": (self._plan, "RTPLAN_BROKEN"),
+            "RTDOSE": (self._dose, "RTDOSE_BROKEN"),
         }
-        for kind, look_at in readers.items():
+        for kind, (look_at, broken) in readers.items():
             for entry in self.look.folder.objects(kind):
                 try:
                     look_at(entry)
                 except RtplanError as wrong:
-                    self.look.say(f"{kind}_BROKEN", "refuse", wrong.message, wrong.action, entry)
+                    self.look.say(broken, "refuse", wrong.message, wrong.action, entry)
 
     def _registration(self, entry: Entry) -> None:
         found = registration.read(entry.path)
