@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rtplan.domain import Dose, Grid, Image, Mask, Patient, Structure
-from rtplan.dosimetry.radiobiology import eqd2
-from rtplan.errors import DoseError
+from rtplan.domain import Grid, Image, Mask, Patient, Structure
+from rtplan.dosimetry.courses import eqd2_dose
 from rtplan.imaging.contour import mask_on
 from rtplan.imaging.resample import resample
 from rtplan.io import nifti
@@ -50,20 +49,6 @@ def write_dicom(patient: Patient, folder: Path, alpha_beta_gy: float | None = No
         doses |= {f"{arm}_EQD2": eqd2_dose(dose, alpha_beta_gy) for arm, dose in patient.doses.items()}
     whole = replace(patient, images=images, structures=structures, doses=doses)
     write_patient(whole, folder, images=tuple(arms))
-
-
-def eqd2_dose(dose: Dose, alpha_beta_gy: float) -> Dose:
-    """Return the dose in 2 Gy fractions that has the same effect, voxel by voxel.
-
-    References
-    ----------
-    Withers, Thames, Peters. A new isoeffect curve for change in dose per fraction.
-    Radiother Oncol 1983;1:187-191.
-    """
-    if dose.fractions is None:
-        raise DoseError("EQD2 needs the number of fractions, which this dose does not bear.")
-    converted = eqd2(dose.array, dose.fractions, alpha_beta_gy)
-    return replace(dose, array=np.asarray(converted), kind=f"EQD2({alpha_beta_gy:g})")
 
 
 def _on_slices(structure: Structure, grid: Grid) -> Structure:

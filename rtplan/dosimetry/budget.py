@@ -71,7 +71,8 @@ def probabilities(
     """Return the outcome for every draw, shape (k,)."""
     form = form_of(parameters)
     doses, volumes = condensed(*histogram(dose))
-    seen = effective_dose(parameters, doses, fractions, use_eqd2=use_eqd2)
+    kind = getattr(dose, "kind", "physical")
+    seen = effective_dose(parameters, doses, fractions, use_eqd2=use_eqd2, kind=kind)
     names = list(draws.values)
     rows = np.stack([draws.values[name] for name in names], axis=1)
     return np.array([float(form(seen, volumes, dict(zip(names, row, strict=True)))) for row in rows])

@@ -104,10 +104,10 @@ def _of_structure(
 
 
 def _with_fractions(doses: Mapping[str, Dose], protocol: Protocol) -> dict[str, Dose]:
-    """Return the doses with the protocol's number of fractions where they know none."""
+    """Return the doses with the protocol's number of fractions where physical doses know none."""
     return {
         arm: dose
-        if dose.fractions
+        if dose.fractions or dose.kind != "physical"
         else Dose(dose.grid, dose.array, dose.kind, protocol.fractions, dose.source)
         for arm, dose in doses.items()
     }

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from rtplan.errors import FormatError
+import numpy as np
+
+from rtplan.dosimetry.caret import Reader
 
 Kind = Literal["D", "DC", "V", "CV", "Mean", "Max", "Min", "Volume"]
 Unit = Literal["Gy", "cc", "%"]
@@ -29,8 +31,8 @@ _AMOUNTS: dict[str, tuple[str, ...]] = {
     "CV": ("Gy", "%"),
 }
 _KIND = re.compile(r"Mean|Max|Min|Volume|DC|CV|D|V")
-_NUMBER = re.compile(r"\d+(\.\d+)?")
 _UNIT = re.compile(r"Gy|cc|%")
+_ACTION = "write it as TG-263 does, for example D95%[Gy], D0.03cc[Gy], V20Gy[%], Mean[Gy]."
 
 
 @dataclass(frozen=True)
@@ -71,48 +73,20 @@ class Metric:
         return dose_value or (self.kind in ("V", "CV") and self.amount_unit == "%")
 
     def __str__(self) -> str:
-        amount = "" if self.amount is None else f"{self.amount:.10g}{self.amount_unit}"
-        suffix = "" if self.alpha_beta_gy is None else f"@EQD2({self.alpha_beta_gy:g})"
+        amount = "" if self.amount is None else f"{plain(self.amount)}{self.amount_unit}"
+        suffix = "" if self.alpha_beta_gy is None else f"@EQD2({plain(self.alpha_beta_gy)})"
         return f"{self.kind}{amount}[{self.unit}]{suffix}"
 
 
-class _Reader:
-    """Reads a text from the left; every refusal points at the character."""
+def plain(number: float) -> str:
+    """Write a number of the grammar so that it reads back the same: digits and a point, no exponent.
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.place = 0
-
-    def take(self, pattern: re.Pattern[str], wanted: str) -> str:
-        found = pattern.match(self.text, self.place)
-        if found is None:
-            self.refuse(wanted)
-        assert found is not None
-        self.place = found.end()
-        return found.group()
-
-    def literal(self, wanted: str) -> None:
-        self.take(re.compile(re.escape(wanted)), f"{wanted!r}")
-
-    def one_of(self, units: tuple[str, ...]) -> str:
-        start = self.place
-        unit = self.take(_UNIT, " or ".join(units))
-        if unit not in units:
-            self.place = start
-            self.refuse(" or ".join(units))
-        return unit
-
-    def at(self, character: str) -> bool:
-        return self.text.startswith(character, self.place)
-
-    def refuse(self, wanted: str) -> None:
-        found = repr(self.text[self.place]) if self.place < len(self.text) else "the end"
-        pointer = f"{self.text}\n{' ' * self.place}^"
-        raise FormatError(
-            f"A DVH metric does not parse at character {self.place + 1}: found {found}, wanted {wanted}.\n"
-            f"{pointer}\n",
-            action="write it as TG-263 does, for example D95%[Gy], D0.03cc[Gy], V20Gy[%], Mean[Gy].",
-        )
+    Examples
+    --------
+    >>> plain(0.03), plain(20.0), plain(1e-7)
+    ('0.03', '20', '0.0000001')
+    """
+    return np.format_float_positional(number, trim="-")
 
 
 def parse(text: str) -> Metric:
@@ -130,40 +104,46 @@ def parse(text: str) -> Metric:
     >>> str(parse("V50Gy[%]@EQD2(3)"))
     'V50Gy[%]@EQD2(3)'
     """
-    reader = _Reader(text)
+    reader = Reader(text, "A DVH metric", _ACTION)
     kind = reader.take(_KIND, "D, DC, V, CV, Mean, Max, Min or Volume")
     amount, amount_unit = _amount(reader, kind)
     reader.literal("[")
-    unit = reader.one_of(_UNITS[kind])
+    unit = _one_of(reader, _UNITS[kind])
     reader.literal("]")
     alpha_beta = _alpha_beta(reader, kind)
-    if reader.place < len(text):
-        reader.refuse("the end")
+    reader.end()
     return Metric(kind, unit, amount, amount_unit, alpha_beta)  # type: ignore[arg-type]
 
 
-def _amount(reader: _Reader, kind: str) -> tuple[float | None, str | None]:
+def _one_of(reader: Reader, units: tuple[str, ...]) -> str:
+    start = reader.place
+    unit = reader.take(_UNIT, " or ".join(units))
+    if unit not in units:
+        reader.place = start
+        reader.refuse(" or ".join(units))
+    return unit
+
+
+def _amount(reader: Reader, kind: str) -> tuple[float | None, str | None]:
     if kind not in _AMOUNTS:
         return None, None
     start = reader.place
-    amount = float(reader.take(_NUMBER, "a number >= 0"))
-    number_end = reader.place
-    unit = reader.one_of(_AMOUNTS[kind])
+    amount = reader.number("a number >= 0")
+    unit = _one_of(reader, _AMOUNTS[kind])
     if kind in ("D", "DC") and unit == "%" and amount > 100.0:
         reader.place = start
         reader.refuse("a part of the volume from 0 to 100 %")
-    assert number_end > start
     return amount, unit
 
 
-def _alpha_beta(reader: _Reader, kind: str) -> float | None:
+def _alpha_beta(reader: Reader, kind: str) -> float | None:
     if not reader.at("@"):
         return None
     if kind == "Volume":
         reader.refuse("the end, since a volume has no dose")
     reader.literal("@EQD2(")
     start = reader.place
-    value = float(reader.take(_NUMBER, "alpha/beta in Gy, for example @EQD2(3)"))
+    value = reader.number("alpha/beta in Gy, for example @EQD2(3)")
     if value <= 0:
         reader.place = start
         reader.refuse("alpha/beta above 0 Gy")

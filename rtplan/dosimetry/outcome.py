@@ -179,14 +179,26 @@ def effective_dose(
     *,
     use_eqd2: bool = True,
     alpha_beta_gy: Any = None,
+    kind: str = "physical",
 ) -> Any:
     """Return the dose that the set's formula wants, from the physical dose, per voxel.
+
+    A dose that is EQD2 with the set's α/β already (``kind``) is taken as it is.
 
     Raises
     ------
     DoseError
-        If the number of fractions is needed and unknown; it is never guessed.
+        If the number of fractions is needed and unknown; it is never guessed. If the dose is EQD2 of another
+        α/β, or a physical sum of courses: neither can be converted.
     """
+    if kind == f"EQD2({parameters.dose.alpha_beta_gy or 0:g})" and parameters.dose.kind == "EQD2":
+        return doses_gy
+    if kind != "physical":
+        raise DoseError(
+            f"The dose is {kind}, and the set wants {_wanted(parameters)}.",
+            where=parameters.name,
+            action="sum the courses in EQD2 with the set's alpha/beta, or give one course's physical dose.",
+        )
     if parameters.dose.kind == "physical" or not use_eqd2:
         return doses_gy
     if fractions is None:
@@ -196,6 +208,12 @@ def effective_dose(
             action="give it (--fractions N), or use the physical dose knowingly (--no-eqd2).",
         )
     return eqd2(doses_gy, fractions, alpha_beta_gy or parameters.dose.alpha_beta_gy)
+
+
+def _wanted(parameters: ParameterSet) -> str:
+    if parameters.dose.kind == "physical":
+        return "the physical dose of one course"
+    return f"EQD2({parameters.dose.alpha_beta_gy:g})"
 
 
 def ntcp(parameters: ParameterSet, dose: Any, fractions: int | None = None, *, eqd2: bool = True) -> float:
@@ -226,14 +244,15 @@ def evaluate(
     """Return the probability with the dose kind used, the gEUD and the warnings (see `ntcp`)."""
     form = form_of(parameters)
     doses, volumes = histogram(dose)
-    seen = effective_dose(parameters, doses, fractions, use_eqd2=use_eqd2)
-    converted = parameters.dose.kind == "EQD2" and use_eqd2
+    kind = getattr(dose, "kind", "physical")
+    seen = effective_dose(parameters, doses, fractions, use_eqd2=use_eqd2, kind=kind)
+    converted = parameters.dose.kind == "EQD2" and (use_eqd2 or kind != "physical")
     n = parameters.values.get("n")
     return Outcome(
         value=float(form(seen, volumes, parameters.values)),
         dose_kind=f"EQD2({parameters.dose.alpha_beta_gy:g})" if converted else "physical",
         geud_gy=None if n is None else float(geud(seen, volumes, 1.0 / n)),
-        warnings=cautions(parameters, doses, fractions, use_eqd2=use_eqd2),
+        warnings=cautions(parameters, doses, fractions if kind == "physical" else None, use_eqd2=use_eqd2),
     )
 
 

@@ -9,6 +9,7 @@ References
 
 from __future__ import annotations
 
+import math
 import sys
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,8 @@ from rtplan.errors import DoseError
 
 #: Above this dose per fraction, Gy, the linear-quadratic model is an extrapolation (6-8 Gy in papers).
 LQ_CAUTION_GY = 6.0
+#: Exponents of gEUD nearer to 0 than this are computed from logarithms.
+NEAR_NOUGHT = 0.05
 
 
 def namespace(array: Any) -> ModuleType:
@@ -96,10 +99,16 @@ def geud(dose_gy: Any, volume: Any, a: Any) -> Any:
     array
         ``(sum v_i d_i^a)^(1/a)``, Gy, scalar.
 
+    Raises
+    ------
+    DoseError
+        If a dose is negative or not a number, no part has a volume, or ``a`` is not finite.
+
     Notes
     -----
-    Doses are scaled by their maximum (a > 0) or minimum (a < 0) before the power, so a = 25 does not
-    overflow. With a < 0 and a part at 0 Gy the value is 0. At a = 0 the limit is the geometric mean.
+    Doses are scaled by their maximum (a > 0) or minimum (a < 0) before the power, so a = 1000 does not
+    overflow. With a < 0 and a part at 0 Gy the value is 0. At a = 0 the limit is the geometric mean; near
+    it the power is taken by `expm1` and `log1p`, since ``sum^(1/a)`` would lose every digit there.
 
     Examples
     --------
@@ -107,13 +116,29 @@ def geud(dose_gy: Any, volume: Any, a: Any) -> Any:
     >>> round(float(geud(doses, volumes, 1 / 0.09)), 6)
     61.318658
     """
-    xp = namespace(dose_gy)
-    share = volume / xp.sum(volume)
-    held = dose_gy[share > 0]
-    share = share[share > 0]
-    if float(a) == 0.0:
-        return xp.exp(xp.sum(share * xp.log(held))) if bool(xp.min(held) > 0) else xp.sum(held * 0.0)
-    scale = xp.max(held) if float(a) > 0 else xp.min(held)
+    xp, exponent = namespace(dose_gy), float(a)
+    total = xp.sum(volume)
+    if not (math.isfinite(exponent) and bool(total > 0) and bool(xp.min(volume) >= 0)):
+        raise DoseError("gEUD needs a finite exponent, and volumes >= 0 that are not all 0.")
+    held, share = dose_gy[volume > 0], volume[volume > 0] / total
+    least, most = xp.min(held), xp.max(held)
+    if not bool(least >= 0):
+        raise DoseError("gEUD needs doses >= 0 Gy.")
+    scale = most if exponent > 0 else least
     if bool(scale == 0.0):
         return xp.sum(held * 0.0)
+    if abs(exponent) < NEAR_NOUGHT:
+        return _near_geometric(xp, held / scale, share, exponent) * scale
     return scale * xp.sum(share * (held / scale) ** a) ** (1.0 / a)
+
+
+def _near_geometric(xp: ModuleType, ratio: Any, share: Any, a: float) -> Any:
+    """Return the generalised mean for an exponent near 0: parts at 0 count as ``-share`` in the sum."""
+    some = ratio > 0
+    logarithm = xp.log(ratio[some])
+    nought = 1.0 - xp.sum(share[some])
+    if not bool(some.all()):  # a > 0 here: with a < 0 the least dose is above 0
+        return xp.exp(xp.log1p(xp.sum(share[some] * xp.expm1(a * logarithm)) - nought) / a)
+    if a == 0.0:
+        return xp.exp(xp.sum(share * logarithm))
+    return xp.exp(xp.log1p(xp.sum(share * xp.expm1(a * logarithm))) / a)

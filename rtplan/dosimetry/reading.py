@@ -86,7 +86,7 @@ def value(dvh: Dvh, metric: Metric | str, rx_gy: float | None = None) -> MetricV
 
 
 def _conversion(dvh: Dvh, metric: Metric) -> Callable[[Curve], Curve]:
-    if metric.kind == "Volume" or metric.dose_kind == dvh.kind:
+    if metric.kind == "Volume" or metric.dose_kind in (dvh.kind, dvh.kind.removesuffix(" sum")):
         return lambda curve: curve
     if dvh.kind != "physical":
         raise DoseError(

@@ -1,6 +1,8 @@
 """The TG-263 grammar: what it reads, and where its refusals point."""
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from rtplan.dosimetry.metric import parse
 from rtplan.errors import FormatError
@@ -35,6 +37,13 @@ BAD = [
     ("Volume[cc]@EQD2(3)", 11),
     ("D2%[Gy]@EQD2(0)", 14),
     ("D2%[Gy]@EQD2", 8),
+    ("V50Gy[%]@EQD2(-3)", 15),
+    ("V50Gy[%]@BED(3)", 9),
+    ("V20Gy", 6),
+    ("V٣Gy[%]", 2),
+    ("V1e3Gy[%]", 3),
+    ("D0,03cc[Gy]", 3),
+    ("V" + "9" * 400 + "Gy[%]", 2),
 ]
 
 
@@ -60,3 +69,42 @@ def test_percent_of_dose_needs_a_prescription():
         False,
     ]
     assert parse("V50Gy[%]@EQD2(3)").dose_kind == "EQD2(3)"
+
+
+#: Pieces of the grammar, so that fuzzing gets past its first character.
+_PIECES = st.sampled_from(
+    ["D", "DC", "V", "CV", "Mean", "Max", "Min", "Volume", "[", "]", "%", "Gy", "cc", "@EQD2(", ")", "3", "0.03",
+     "100", ".", "-", " ", "\n", "\ud800", "e9", "٣", "0" * 30]
+)  # fmt: skip
+
+
+@given(st.one_of(st.text(max_size=30), st.lists(_PIECES, max_size=10).map("".join)))
+@example("D99999999999999999999%[Gy]")
+@example("V0.0000000001Gy[%]")
+@settings(max_examples=600, deadline=None)
+def test_any_text_is_a_metric_or_refused_by_name(text):
+    try:
+        metric = parse(text)
+    except FormatError as refused:
+        assert "at character" in refused.message  # noqa: PT017 (what is refused is refused so)
+        return
+    assert parse(str(metric)) == metric
+
+
+@given(
+    st.sampled_from(
+        [("D", "%", "Gy"), ("D", "cc", "%"), ("DC", "cc", "Gy"), ("V", "Gy", "%"), ("CV", "%", "cc")]
+    ),
+    st.integers(0, 10**9 - 1),
+    st.integers(0, 7),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_number_reads_back_as_it_was_written(form, digits, point):
+    kind, unit, wanted = form
+    amount = digits / 10**point
+    if amount > (100.0 if kind == "D" and unit == "%" else 9_999_999):
+        return
+    written = f"{digits // 10**point}.{digits % 10**point:0{point}d}".rstrip(".") if point else str(digits)
+    metric = parse(f"{kind}{written}{unit}[{wanted}]")
+    assert metric.amount == pytest.approx(amount, rel=1e-15)
+    assert parse(str(metric)) == metric
