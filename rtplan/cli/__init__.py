@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "demo": "rtplan.cli.demo",
     "run": "rtplan.cli.run",
     "check": "rtplan.cli.check",
+    "names": "rtplan.cli.names",
     "convert": "rtplan.cli.convert",
     "doctor": "rtplan.cli.doctor",
     "gamma": "rtplan.cli.gamma",
