@@ -19,6 +19,7 @@ _COLOURS = {"refuse": "bold red", "warn": "yellow", "info": "dim"}
 
 def command(
     folder: Path = typer.Argument(..., help="Folder of DICOM files, at any depth."),
+    names: Path | None = typer.Option(None, "--names", help="Map of clinic names to TG-263 (TOML)."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="No progress."),
 ) -> int:
@@ -28,7 +29,7 @@ def command(
 
     Example: rtplan check ../shared/data/sts/dicom/STS_040
     """
-    look = _look(folder, quiet=quiet or as_json)
+    look = _look(folder, names, quiet=quiet or as_json)
     if as_json:
         typer.echo(json.dumps(look.as_dict(), indent=2))
     else:
@@ -36,18 +37,18 @@ def command(
     return DONE if look.usable else REFUSED
 
 
-def _look(folder: Path, *, quiet: bool) -> Preflight:
+def _look(folder: Path, names: Path | None, *, quiet: bool) -> Preflight:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
     from rtplan.io.preflight import preflight
 
     if quiet or not sys.stderr.isatty():
-        return preflight(folder)
+        return preflight(folder, names=names)
     columns = (SpinnerColumn(), TextColumn("{task.completed} files"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("headers")
-        return preflight(folder, progress=lambda count: bar.update(task, completed=count))
+        return preflight(folder, names=names, progress=lambda count: bar.update(task, completed=count))
 
 
 def _show(look: Preflight) -> None:

@@ -21,6 +21,7 @@ def command(
     dose: Path = typer.Option(..., "--dose", help="RTDOSE, NIfTI or MHA in Gy."),
     structures: Path = typer.Option(..., "--structures", help="RTSTRUCT, or a label map."),
     structure: list[str] = typer.Option([], "--structure", help="Name; may be given again. All by default."),
+    names: Path | None = typer.Option(None, "--names", help="Map of clinic names to TG-263 (TOML)."),
     metric: list[str] = typer.Option(
         [], "--metric", help="TG-263: D95%[Gy], V20Gy[%] …; may be given again."
     ),
@@ -47,7 +48,9 @@ def command(
 
     settings = Settings(caps=caps, interpolation=interpolation, outside=outside)
     read = read_dose(dose, fractions)
-    found, notices = read_structures(structures, structure, read.grid.frame_of_reference)
+    frame = read.grid.frame_of_reference
+    renamed = protocol is not None or names is not None
+    found, notices = read_structures(structures, structure, frame, names, rename=renamed)
     if protocol is not None:
         findings = _judged(protocol, found, read, settings)
     else:
@@ -55,7 +58,7 @@ def command(
     if out is not None:
         _write(out, found, read, settings)
     if cross_check:
-        findings += _peer(structures, dose, found)
+        findings += _peer(structures, dose, found, names, renamed=renamed)
     if as_json:
         print_json(findings, notices, settings=_said(settings))
     else:
@@ -126,10 +129,14 @@ def _write(out: Path, structures: Sequence[Structure], dose: Dose, settings: Set
         write_table(dvh(structure, dose, settings), path)
 
 
-def _peer(structures: Path, dose: Path, found: Sequence[Structure]) -> list[Finding]:
+def _peer(
+    structures: Path, dose: Path, found: Sequence[Structure], names: Path | None, *, renamed: bool
+) -> list[Finding]:
+    from rtplan.cli.readings import own_names
     from rtplan.domain import Finding
     from rtplan.io.crosscheck import peer_dvh
 
+    own = own_names(structures, names) if renamed else {}
     return [
         Finding(
             metric,
@@ -140,7 +147,7 @@ def _peer(structures: Path, dose: Path, found: Sequence[Structure]) -> list[Find
             source="dicompyler-core",
         )
         for structure in found
-        for metric, number in peer_dvh(structures, dose, structure.name).items()
+        for metric, number in peer_dvh(structures, dose, own.get(structure.name, structure.name)).items()
     ]
 
 

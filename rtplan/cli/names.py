@@ -16,7 +16,7 @@ def command(
     out: Annotated[Path | None, typer.Option("--out", help="New TOML file; else it is printed.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draft a map of structure names to TG-263. What is not sure stands behind a #; targets are never guessed.
+    """Draft a map of names to TG-263. Targets are never guessed; what is not sure stands behind a #.
 
     Correct the draft and give it to other commands by --names.
 

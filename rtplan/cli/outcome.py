@@ -19,6 +19,7 @@ def command(
     dose: Path | None = typer.Option(None, "--dose", help="RTDOSE, NIfTI or MHA in Gy."),
     structures: Path | None = typer.Option(None, "--structures", help="RTSTRUCT, or a label map."),
     structure: str | None = typer.Option(None, "--structure", help="Name of the organ, as the set names it."),
+    names: Path | None = typer.Option(None, "--names", help="Map of clinic names to TG-263 (TOML)."),
     dvh: Path | None = typer.Option(
         None, "--dvh", help="DVH table instead: dose_gy,volume_cc or volume_percent."
     ),
@@ -47,7 +48,8 @@ def command(
         assert dose is not None
         assert structures is not None
         assert structure is not None
-        histogram, fractions, notices = _from_dose(parameters, dose, structures, structure, fractions)
+        _demand_organ(parameters, structure)
+        histogram, fractions, notices = _from_dose(dose, structures, structure, names, fractions)
     finding = _estimate(parameters, histogram, fractions, not no_eqd2, (samples, seed))
     if as_json:
         print_json([finding], notices)
@@ -55,21 +57,26 @@ def command(
         _print(finding)
 
 
-def _from_dose(
-    parameters: ParameterSet, dose: Path, structures: Path, name: str, fractions: int | None
-) -> tuple[Any, int | None, Any]:
-    from rtplan.cli.readings import read_dose, read_structures
-    from rtplan.dosimetry.dvh import dvh
+def _demand_organ(parameters: ParameterSet, name: str) -> None:
     from rtplan.errors import ModelError
 
     if name != parameters.structure:
         raise ModelError(
             f"The set is for {parameters.structure} ({parameters.organ_definition}), not for {name}.",
             where=parameters.name,
-            action="choose a set of that organ (rtplan models ntcp), or rename the structure to TG-263.",
+            action="choose a set of that organ (rtplan models ntcp), or map the structure's name by --names.",
         )
+
+
+def _from_dose(
+    dose: Path, structures: Path, name: str, names: Path | None, fractions: int | None
+) -> tuple[Any, int | None, Any]:
+    from rtplan.cli.readings import read_dose, read_structures
+    from rtplan.dosimetry.dvh import dvh
+
     read = read_dose(dose, fractions)
-    found, notices = read_structures(structures, [name], read.grid.frame_of_reference)
+    frame = read.grid.frame_of_reference
+    found, notices = read_structures(structures, [name], frame, names, rename=True)
     return dvh(found[0], read), read.fractions, notices
 
 

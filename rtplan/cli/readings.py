@@ -27,9 +27,22 @@ def read_dose(path: Path, fractions: int | None) -> Dose:
 
 
 def read_structures(
-    path: Path, wanted: list[str], frame: str
+    path: Path, wanted: list[str], frame: str, names: Path | None = None, *, rename: bool = False
 ) -> tuple[tuple[Structure, ...], tuple[Notice, ...]]:
     """Read structures of an RTSTRUCT or a label map: the wanted ones, or all.
+
+    Parameters
+    ----------
+    path : Path
+        RTSTRUCT, NIfTI or MHA.
+    wanted : list of str
+        Names as in the file or, where they are mapped, in TG-263; all when empty.
+    frame : str
+        FrameOfReferenceUID of a label map.
+    names : Path, optional
+        A clinic's map of names; implies ``rename``.
+    rename : bool
+        Whether the structures bear TG-263 names where the aliases know them.
 
     Raises
     ------
@@ -37,6 +50,7 @@ def read_structures(
         If a wanted one is not there; the message lists those that are.
     """
     from rtplan.errors import UnknownName
+    from rtplan.io import names as naming
     from rtplan.io import rtstruct
     from rtplan.io.nifti import is_volume_file, read_labels
 
@@ -47,9 +61,24 @@ def read_structures(
         whole = rtstruct.read(path)
         found, notices = whole.structures, whole.notices
     table = {structure.name: structure for structure in found}
+    if rename or names is not None:
+        new, said = naming.rename(table, naming.load(names))
+        found = tuple(replace(structure, name=new[structure.name]) for structure in found)
+        notices += tuple(said)
+        table |= {structure.name: structure for structure in found}
+        table |= {old: table[name] for old, name in new.items()}
     for name in wanted:
         if name not in table:
             raise UnknownName(
                 f"There is no structure {name!r}. Known: {', '.join(sorted(table))}.", where=path.name
             )
     return tuple(table[name] for name in wanted) if wanted else found, notices
+
+
+def own_names(path: Path, names: Path | None) -> dict[str, str]:
+    """Return for each renamed structure of an RTSTRUCT the name that it bears in the file."""
+    from rtplan.io import names as naming
+    from rtplan.io import rtstruct
+
+    listed = [structure.name for structure in rtstruct.read(path).structures]
+    return {new: old for old, new in naming.rename(listed, naming.load(names))[0].items()}

@@ -1,4 +1,4 @@
-"""A draft of a clinic's map of names: what is known, what must be said by a person, with the nearest names."""
+"""A draft of a clinic's map of names: what is known, and what a person must say, with the nearest names."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def toml_of(lines: Iterable[NameDraft]) -> str:
     """Return the draft as TOML that `names.load` takes: what is not sure stands behind a #."""
     listed = list(lines)
     text = [
-        "# Structure names to TG-263: a draft by rtplan names. Give it back by --names FILE once it is checked.",
+        "# Structure names to TG-263: a draft by rtplan names. Once checked, give it back by --names FILE.",
         "[names]",
     ]
     for status, heading in _HEADINGS.items():

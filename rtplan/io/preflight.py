@@ -11,6 +11,7 @@ from rtplan.domain import Notice
 from rtplan.io import choose
 from rtplan.io.index import SALT, Folder, index
 from rtplan.io.look import Look, Row
+from rtplan.io.names import load as load_names
 from rtplan.io.preflight_images import look_at_images
 from rtplan.io.preflight_objects import look_at_objects
 
@@ -47,14 +48,34 @@ class Preflight:
         }
 
 
-def preflight(folder: Path, *, salt: str = SALT, progress: Callable[[int], None] | None = None) -> Preflight:
+def preflight(
+    folder: Path,
+    *,
+    names: Path | None = None,
+    salt: str = SALT,
+    progress: Callable[[int], None] | None = None,
+) -> Preflight:
     """Look at a folder of DICOM; read headers of images, and RT objects whole.
+
+    Parameters
+    ----------
+    folder : Path
+        DICOM files, at any depth.
+    names : Path, optional
+        TOML map of structure names (`rtplan.io.names.load`).
+    salt : str
+        Enters the pseudonyms (`rtplan.io.index.pseudonym`).
+    progress : callable, optional
+        Called with the number of files seen so far.
 
     Raises
     ------
     DicomError
         If there is no such folder, it may not be read, or holds no DICOM file at all.
+    FormatError
+        If the map of names is none.
     """
+    name_map = load_names(names)
     found = index(Path(folder), salt=salt, progress=progress)
     notices = choose.same_person(found)
     notices += [
@@ -64,7 +85,7 @@ def preflight(folder: Path, *, salt: str = SALT, progress: Callable[[int], None]
     rows: list[Row] = []
     for person, entries in found.people.items():
         look = Look(person, Folder(found.path, entries))
-        look_at_objects(look, look_at_images(look))
+        look_at_objects(look, look_at_images(look), name_map)
         rows += look.rows
         notices += look.notices
     if not any(row.role for row in rows):

@@ -20,15 +20,16 @@ from rtplan.io.stack import Stack
 OFF_SLICE = 0.1
 
 
-def look_at_objects(look: Look, stacks: Mapping[str, Stack]) -> None:
+def look_at_objects(look: Look, stacks: Mapping[str, Stack], names: naming.NameMap) -> None:
     """Add the rows and notices of one patient's RT objects, judged against the images that are used."""
-    _Objects(look, stacks).run()
+    _Objects(look, stacks, names).run()
 
 
 @dataclass
 class _Objects:
     look: Look
     stacks: Mapping[str, Stack]
+    names: naming.NameMap
 
     def run(self) -> None:
         self.frames = {stack.first.frame for stack in self.stacks.values()}
@@ -54,7 +55,7 @@ class _Objects:
     def _structures(self, entry: Entry) -> None:
         item = rtstruct.read(entry.path)
         self.look.notices += item.notices
-        self.look.notices += naming.rename((s.name for s in item.structures), naming.load())[1]
+        self.look.notices += naming.rename((s.name for s in item.structures), self.names)[1]
         links = [f"frame {item.frame}", *(f"series {uid}" for uid in item.series_uids)]
         self.look.row(entry, "", item.label, len(item.structures), "", *links)
         if self.frames and item.frame not in self.frames:

@@ -89,6 +89,7 @@ def rtstruct(
     person: str = PERSON,
     uid: str = "1.2.826.0.1.99.4",
     date: str = "20260101",
+    change: Callable[[Dataset], None] | None = None,
 ) -> Path:
     ds = start("RTSTRUCT", uid, uid + ".1", person=person)
     ds.StructureSetLabel, ds.StructureSetDate, ds.StructureSetTime = "phantom", date, "120000"
@@ -113,7 +114,7 @@ def rtstruct(
         for geometry, points in contours:
             contour = Dataset()
             contour.ContourGeometricType, contour.NumberOfContourPoints = geometry, len(points)
-            contour.ContourData = [f"{v:.6g}" for v in np.asarray(points, float).ravel()]
+            contour.ContourData = [f"{v:.9g}" for v in np.asarray(points, float).ravel()]
             items.append(contour)
         drawn.ContourSequence = Items(items)
         observed.ObservationNumber = observed.ReferencedROINumber = number
@@ -121,6 +122,8 @@ def rtstruct(
         ds.StructureSetROISequence.append(roi)
         ds.ROIContourSequence.append(drawn)
         ds.RTROIObservationsSequence.append(observed)
+    if change is not None:
+        change(ds)
     ds.save_as(path, enforce_file_format=True)
     return path
 
