@@ -32,6 +32,8 @@ class Source:
         SeriesDescription, or how the image was made.
     acquisition : mapping
         Header facts that later steps judge by (field strength, distortion correction, bandwidth …).
+    frame_numbers : tuple of int
+        Of multi-frame objects the number of each slice's frame in its object, from 1; else empty.
     """
 
     series_uid: str = ""
@@ -41,6 +43,7 @@ class Source:
     patient_position: str = ""
     description: str = ""
     acquisition: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    frame_numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

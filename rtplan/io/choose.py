@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rtplan.domain import Notice
 from rtplan.errors import DicomError
 from rtplan.io import header as hd
+from rtplan.io.acquisition import acquisition
 from rtplan.io.contrast import for_planning, role_of
 from rtplan.io.index import Entry, Folder, Series
-from rtplan.io.stack import Stack, split
+from rtplan.io.multiframe import ENHANCED, unrolled
+from rtplan.io.stack import Stack, differences, split
 
 #: SeriesDescription of the density images that rtplan writes.
 ARM = re.compile(r"^rtplan arm (?P<arm>\S+)")
@@ -31,41 +33,72 @@ def choose(folder: Folder, wanted: Collection[str] = ()) -> Choice:
     """Choose one stack for each role (``CT``, ``T2w``, ``T1w`` …).
 
     Of several stacks of one role that form a regular box, the one that covers the largest volume is taken;
-    of equal ones the latest. Localisers, diffusion, maps and projections are passed over. Where no stack of a
-    role can be used, the notice is a refusal: a broken CT beside a good MR is not an MR-only patient.
+    of equal ones the one whose distortion the scanner corrected, then the latest. Localisers, diffusion,
+    maps and projections are passed over. Where no stack of a role can be used, the notice is a refusal: a
+    broken CT beside a good MR is not an MR-only patient. Single slices beside a good stack are no broken one.
 
     Parameters
     ----------
     folder : Folder
         Of one patient.
     wanted : collection of str
-        SeriesInstanceUIDs; when given, no other series is considered.
+        SeriesInstanceUIDs that are taken for their role whatever the rule says; other roles go by the rule.
     """
-    notices: list[Notice] = []
+    notices = _unknown(folder, wanted)
     roles: dict[str, list[Stack]] = {}
-    for series in folder.series("CT", "MR"):
-        if wanted and series.uid not in wanted:
-            continue
-        try:
-            stacks = split(series.entries)
-        except DicomError as broken:
-            notices.append(_refusal("SLICE_UNPLACED", broken, series.uid))
-            continue
+    for series in folder.series("CT", "MR", *ENHANCED):
         notices += _strays(folder, series)
-        if len(stacks) > 1:
-            notices.append(_split(stacks))
-        for stack in stacks:
-            if not for_planning(stack):
+        for stack in _stacks(series, notices):
+            asked = stack.first.series_uid in wanted
+            if not asked and not for_planning(stack):
                 notices.append(_passed_over(stack, "no anatomy for planning (localiser, diffusion, map)"))
             else:
                 roles.setdefault(_role(stack), []).append(stack)
+    good = {role: [s for s in stacks if not s.problems] for role, stacks in roles.items()}
+    kinds = {stack.first.kind for stacks in good.values() for stack in stacks}
     chosen = {}
     for role, stacks in roles.items():
-        best = _best(role, stacks, notices)
+        if not good[role] and _scraps(stacks) and stacks[0].first.kind in kinds:
+            notices += [_passed_over(stack, stack.problems[0].message) for stack in stacks]
+            continue
+        best = _best(role, stacks, wanted, notices)
         if best is not None:
             chosen[role] = best
-    notices += _enhanced(folder) if not wanted else []
     return Choice(dict(sorted(chosen.items())), tuple(notices))
+
+
+def _stacks(series: Series, notices: list[Notice]) -> list[Stack]:
+    """Return the stacks of a series; coloured images and what cannot be placed become notices."""
+    coloured = [e for e in series.entries if hd.text(e.header, "SamplesPerPixel") not in ("", "1")]
+    if coloured:
+        message = f"{len(coloured)} images of the {series.kind} series are coloured (maps, captures)."
+        notices.append(Notice("COLOUR_PASSED_OVER", "info", message, uid=series.uid))
+    try:
+        stacks = split(unrolled(entry for entry in series.entries if entry not in coloured))
+    except DicomError as broken:
+        refusal = Notice(
+            "SLICE_UNPLACED", "refuse", broken.message, broken.action, file=broken.where, uid=series.uid
+        )
+        notices.append(refusal)
+        return []
+    if len(stacks) > 1:
+        notices.append(_split(stacks))
+    return stacks
+
+
+def _scraps(stacks: Sequence[Stack]) -> bool:
+    """Whether stacks are single slices: a localiser that does not say so."""
+    return all(len(stack.entries) == 1 for stack in stacks)
+
+
+def _unknown(folder: Folder, wanted: Collection[str]) -> list[Notice]:
+    known = {series.uid for series in folder.series("CT", "MR", *ENHANCED)}
+    message = "No CT or MR series of the folder has the SeriesInstanceUID that was asked for."
+    return [
+        Notice("SERIES_UNKNOWN", "refuse", message, "choose one that rtplan check lists.", uid=uid)
+        for uid in wanted
+        if uid not in known
+    ]
 
 
 def _role(stack: Stack) -> str:
@@ -75,7 +108,9 @@ def _role(stack: Stack) -> str:
     return ours["arm"] if ours else "CT"
 
 
-def _best(role: str, stacks: list[Stack], notices: list[Notice]) -> Stack | None:
+def _best(role: str, stacks: list[Stack], wanted: Collection[str], notices: list[Notice]) -> Stack | None:
+    asked = [stack for stack in stacks if stack.first.series_uid in wanted]
+    stacks = asked or stacks
     good = [stack for stack in stacks if not stack.problems]
     bad = [stack for stack in stacks if stack.problems]
     largest = max(stacks, key=lambda stack: len(stack.entries))
@@ -84,21 +119,29 @@ def _best(role: str, stacks: list[Stack], notices: list[Notice]) -> Stack | None
         return None
     for stack in bad:
         notices.append(_passed_over(stack, stack.problems[0].message, broken=True))
-    good.sort(key=lambda s: (round(s.volume_cc), s.first.text("SeriesDate"), s.first.text("SeriesTime")))
+    good.sort(key=_rank)
     if len(good) > 1:
         others = "; ".join(f"{s.description!r} ({s.volume_cc:.0f} cc)" for s in good[:-1])
         message = f"{role}: {good[-1].description!r} ({good[-1].volume_cc:.0f} cc) is taken before {others}."
-        action = "ask for another by its SeriesInstanceUID."
+        action = "ask for another by its SeriesInstanceUID (--series)."
         notices.append(Notice("SERIES_CHOSEN", "info", message, action, uid=good[-1].first.series_uid))
     return good[-1]
 
 
+def _rank(stack: Stack) -> tuple[int, int, str, str]:
+    correction = {"none": 0, "2D": 1, "3D": 2}
+    corrected = correction.get(acquisition(stack).get("distortion_correction", ""), 0)
+    first = stack.first
+    return round(stack.volume_cc), corrected, first.text("SeriesDate"), first.text("SeriesTime")
+
+
 def _split(stacks: list[Stack]) -> Notice:
     parts = ", ".join(str(len(stack.entries)) for stack in stacks)
+    apart = ", ".join(differences(stacks)) or "their objects"
     return Notice(
         "SERIES_SPLIT",
         "info",
-        f"The series holds {len(stacks)} stacks ({parts} slices): echoes, channels or orientations.",
+        f"The series holds {len(stacks)} stacks ({parts} slices) that differ in {apart}.",
         "check that the right one is used.",
         uid=stacks[0].first.series_uid,
     )
@@ -129,24 +172,6 @@ def _passed_over(stack: Stack, why: str, *, broken: bool = False) -> Notice:
         file=str(stack.first.path),
         uid=stack.first.series_uid,
     )
-
-
-def _enhanced(folder: Folder) -> list[Notice]:
-    return [
-        Notice(
-            "ENHANCED_MULTIFRAME",
-            "warn",
-            f"An {series.kind} (multi-frame) series of {len(series.entries)} objects is left out.",
-            "export it as classic single-frame objects.",
-            file=str(series.first.path),
-            uid=series.uid,
-        )
-        for series in folder.series("enhanced CT", "enhanced MR")
-    ]
-
-
-def _refusal(code: str, broken: DicomError, uid: str) -> Notice:
-    return Notice(code, "refuse", broken.message, broken.action, file=broken.where, uid=uid)
 
 
 def same_person(folder: Folder) -> list[Notice]:

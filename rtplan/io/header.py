@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,132 +14,37 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from rtplan.errors import DicomError
+from rtplan.io.part10 import LARGEST_OBJECT as LARGEST_OBJECT
+from rtplan.io.part10 import guarded as guarded
+from rtplan.io.part10 import quiet as quiet
+from rtplan.io.part10 import read as read
 
 #: SOP classes that rtplan knows, by UID.
 SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
     "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "enhanced CT",
     "1.2.840.10008.5.1.4.1.1.4": "MR",
     "1.2.840.10008.5.1.4.1.1.4.1": "enhanced MR",
+    "1.2.840.10008.5.1.4.1.1.4.4": "enhanced MR",
     "1.2.840.10008.5.1.4.1.1.481.2": "RTDOSE",
     "1.2.840.10008.5.1.4.1.1.481.3": "RTSTRUCT",
     "1.2.840.10008.5.1.4.1.1.481.5": "RTPLAN",
     "1.2.840.10008.5.1.4.1.1.66.1": "REG",
     "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
     "1.2.840.10008.5.1.4.1.1.7": "secondary capture",
+    "1.2.840.10008.5.1.4.1.1.7.1": "secondary capture",
+    "1.2.840.10008.5.1.4.1.1.7.2": "secondary capture",
+    "1.2.840.10008.5.1.4.1.1.7.3": "secondary capture",
+    "1.2.840.10008.5.1.4.1.1.7.4": "secondary capture",
 }
-CLASS_UIDS = {name: uid for uid, name in SOP_CLASSES.items()}
+#: The first (not legacy converted, not multi-frame) class of each name.
+CLASS_UIDS = {name: uid for uid, name in reversed(SOP_CLASSES.items())}
 
 _UID = re.compile(r"^[0-9][0-9.]{0,63}$")
 _CODE = re.compile(r"^[A-Za-z0-9_ ]{0,20}$")
-
-#: No object that rtplan reads is larger (bytes); a header that claims more is lying.
-LARGEST_OBJECT = 2 * 2**30
-
-
-# pydicom's log lines quote values of the header, and so the patient
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def guarded(path: Path, doing: str = "read") -> Iterator[None]:
-    """Turn anything that pydicom or a broken value raises into a DicomError that names the file.
-
-    Messages of the libraries are not passed on: they may hold values of the header, and so the patient.
-    """
-    try:
-        with _quiet():
-            yield
-    except DicomError as known:
-        if str(path) in known.where:
-            raise
-        raise DicomError(known.message, where=str(path), action=known.action) from None
-    except FileNotFoundError:
-        raise DicomError("There is no such file.", where=str(path), action="check the path.") from None
-    except PermissionError:
-        raise DicomError(
-            "The file may not be read.", where=str(path), action="ask for permission to read it."
-        ) from None
-    except MemoryError:
-        raise DicomError("The object does not fit into memory.", where=str(path)) from None
-    except Exception as broken:
-        raise DicomError(
-            f"The file could not be {doing}: it is damaged or not what it says ({type(broken).__name__}).",
-            where=str(path),
-            action="export it again.",
-        ) from broken
-
-
-def read(path: Path, *, tags: Sequence[str] | None = None, pixels: bool = False) -> Dataset:
-    """Read one DICOM file.
-
-    Parameters
-    ----------
-    path : Path
-        A DICOM Part 10 file.
-    tags : sequence of str, optional
-        Keywords to keep; all when None.
-    pixels : bool
-        Whether PixelData is read too.
-
-    Raises
-    ------
-    DicomError
-        If the file is missing, not DICOM, damaged or larger than any object that rtplan reads.
-    """
-    path = Path(path)
-    with guarded(path):
-        if path.stat().st_size > LARGEST_OBJECT:
-            raise DicomError("The file is larger than 2 GiB.", where=str(path))
-        bare = _begins(path) == "bare"
-        header = pydicom.dcmread(
-            path,
-            stop_before_pixels=not pixels,
-            specific_tags=[_tag(tag) for tag in tags] if tags else None,
-            force=bare,
-        )
-        if bare:  # old systems write the data set alone: little endian, its VRs show themselves
-            implicit = header.original_encoding[0]
-            header.file_meta.TransferSyntaxUID = (
-                ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-            )
-        return header
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file has the DICOM preamble (``DICM`` at byte 128), or begins as a bare data set.
-
-    Raises
-    ------
-    DicomError
-        If the file may not be read.
-    """
-    try:
-        return bool(_begins(path))
-    except PermissionError:
-        action = "ask for permission to read it."
-        raise DicomError("The file may not be read.", where=str(path), action=action) from None
-    except OSError:
-        return False
-
-
-def _begins(path: Path) -> str:
-    with path.open("rb") as stream:
-        first = stream.read(132)
-    if first[128:] == b"DICM":
-        return "part 10"
-    # a bare data set begins with a short element of group 0008 (0000, 0005, 0008 …)
-    return "bare" if first[:2] == b"\x08\x00" and first[3:4] == b"\0" and len(first) == 132 else ""
 
 
 def text(header: Dataset, keyword: str, default: str = "") -> str:
@@ -152,7 +54,8 @@ def text(header: Dataset, keyword: str, default: str = "") -> str:
         return default
     if not isinstance(value, str) and isinstance(value, Sequence):
         value = "\\".join(str(item) for item in value)
-    return "".join(c for c in str(value) if c.isprintable()).strip()
+    shown = str(value)
+    return (shown if shown.isprintable() else "".join(c for c in shown if c.isprintable())).strip()
 
 
 def uid(header: Dataset, keyword: str) -> str:
@@ -312,7 +215,7 @@ def _value(header: Dataset, keyword: str) -> Any:
     if tag not in header:
         return None
     try:
-        with _quiet():
+        with quiet():
             return header[tag].value
     except Exception as broken:
         raise DicomError(

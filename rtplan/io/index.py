@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from rtplan.errors import DicomError
 from rtplan.io import header as hd
+from rtplan.io.part10 import open_header
 
 #: What the index keeps of each header.
 # fmt: off
@@ -25,13 +26,14 @@ TAGS = (
     "PhotometricInterpretation", "RescaleType", "EchoTime", "RepetitionTime", "FlipAngle",
     "ScanningSequence", "SequenceVariant", "SequenceName", "ProtocolName", "ScanOptions",
     "MagneticFieldStrength", "PixelBandwidth", "InPlanePhaseEncodingDirection", "InversionTime",
-    "EchoNumbers", "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber",
-    "SliceThickness", "KVP", "PixelPaddingValue", "Manufacturer", "ManufacturerModelName",
-    "SoftwareVersions", "ReconstructionDiameter", "DataCollectionDiameter", "GantryDetectorTilt",
-    "BurnedInAnnotation", "StructureSetLabel", "StructureSetDate", "StructureSetTime",
-    "ReferencedFrameOfReferenceSequence", "StructureSetROISequence", "RTPlanLabel", "RTPlanDate",
-    "RTPlanTime", "ReferencedStructureSetSequence", "DoseUnits", "DoseType", "DoseSummationType",
-    "ReferencedRTPlanSequence", "ContentDate", "ContentTime",
+    "EchoNumbers", "DiffusionBValue", "TemporalPositionIdentifier", "AcquisitionNumber", "SliceThickness",
+    "KVP", "PixelPaddingValue", "Manufacturer", "ManufacturerModelName", "SoftwareVersions",
+    "ReconstructionDiameter", "DataCollectionDiameter", "GantryDetectorTilt", "BurnedInAnnotation",
+    "LossyImageCompression", "PatientIdentityRemoved", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "StructureSetLabel", "StructureSetDate",
+    "StructureSetTime", "ReferencedFrameOfReferenceSequence", "StructureSetROISequence", "RTPlanLabel",
+    "RTPlanDate", "RTPlanTime", "ReferencedStructureSetSequence", "DoseUnits", "DoseType",
+    "DoseSummationType", "ReferencedRTPlanSequence", "ContentDate", "ContentTime",
 )
 # fmt: on
 
@@ -43,7 +45,17 @@ SALT = "rtplan"
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One DICOM file of the folder."""
+    """One DICOM file of the folder, or one frame of a multi-frame file (`multiframe.unrolled`).
+
+    Parameters
+    ----------
+    path, header, kind, sop_uid, series_uid, study_uid, frame, person
+        File, the elements that `TAGS` names, kind of object, UIDs (``frame`` of reference) and pseudonym.
+    pixels_at, stamp
+        Where the pixels begin in the file, and its size and time of change when it was indexed.
+    number, unrolled : int, bool
+        Number of the frame in its file, from 0; whether the entry is one frame of several.
+    """
 
     path: Path
     header: Dataset
@@ -53,6 +65,10 @@ class Entry:
     study_uid: str
     frame: str
     person: str
+    pixels_at: int = 0
+    stamp: tuple[int, int] = (0, 0)
+    number: int = 0
+    unrolled: bool = False
 
     def text(self, keyword: str) -> str:
         """Return a value of the header as text."""
@@ -130,16 +146,18 @@ def index(folder: Path, *, salt: str = SALT, progress: Callable[[int], None] | N
     folder = Path(folder)
     entries: list[Entry] = []
     skipped: list[tuple[Path, str]] = []
-    for count, path in enumerate(_files(folder), start=1):
-        if progress is not None:
-            progress(count)
-        try:
-            if hd.is_dicom(path):
-                entries.append(entry_of(path, salt))
-            elif path.suffix.lower() in DICOM_SUFFIXES:
-                skipped.append((path, "The file is called DICOM, but is none: cut or empty."))
-        except DicomError as broken:
-            skipped.append((path, broken.message))
+    with hd.quiet():
+        for count, path in enumerate(_files(folder), start=1):
+            if progress is not None:
+                progress(count)
+            try:
+                entry = _entry(path, salt)
+                if entry is not None:
+                    entries.append(entry)
+                elif path.suffix.lower() in DICOM_SUFFIXES:
+                    skipped.append((path, "The file is called DICOM, but is none: cut or empty."))
+            except DicomError as broken:
+                skipped.append((path, broken.message))
     if not entries:
         what = "There is no DICOM file."
         if skipped:
@@ -154,9 +172,19 @@ def entry_of(path: Path, salt: str = SALT) -> Entry:
     Raises
     ------
     DicomError
-        If the file is damaged or has no SOPClassUID, SOPInstanceUID or SeriesInstanceUID.
+        If the file is no DICOM, damaged or has no SOPClassUID, SOPInstanceUID or SeriesInstanceUID.
     """
-    header = hd.read(path, tags=TAGS)
+    entry = _entry(path, salt)
+    if entry is None:
+        raise DicomError("The file is no DICOM: cut or empty.", where=str(path), action="export it again.")
+    return entry
+
+
+def _entry(path: Path, salt: str) -> Entry | None:
+    opened = open_header(path, TAGS)
+    if opened is None:
+        return None
+    header = opened.header
     with hd.guarded(path):
         missing = [
             key for key in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID") if not hd.text(header, key)
@@ -174,6 +202,8 @@ def entry_of(path: Path, salt: str = SALT) -> Entry:
             study_uid=hd.uid(header, "StudyInstanceUID"),
             frame=hd.uid(header, "FrameOfReferenceUID"),
             person=_person(header, salt),
+            pixels_at=opened.pixels_at,
+            stamp=opened.stamp,
         )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from rtplan.io import choose
 from rtplan.io import header as hd
+from rtplan.io.acquisition import acquisition
 from rtplan.io.geometry import grid_of
 from rtplan.io.look import Look, short
-from rtplan.io.stack import Stack, acquisition
+from rtplan.io.stack import Stack
 
 #: Kinds that `preflight_objects` looks at.
 OBJECT_KINDS = ("RTSTRUCT", "RTPLAN", "RTDOSE", "REG")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset
 
 from rtplan.domain import Notice
 from rtplan.errors import DicomError
@@ -16,42 +14,37 @@ from rtplan.io import geometry
 from rtplan.io import header as hd
 from rtplan.io.index import Entry, description_of
 
-#: Proton gyromagnetic ratio, MHz/T, and the distance of fat from water, ppm (clinical.md F.2: -3.4 ppm).
-GAMMA_MHZ_PER_T, FAT_PPM = 42.577, 3.4
-
-#: Tokens of ImageType that say how the scanner corrected gradient distortion.
-DISTORTION = {"ND": "none", "DIS2D": "2D", "DIS3D": "3D"}
-
-_NUMBERS = {
-    "field_strength_t": "MagneticFieldStrength",
-    "bandwidth_hz_per_px": "PixelBandwidth",
-    "echo_time_ms": "EchoTime",
-    "repetition_time_ms": "RepetitionTime",
-    "inversion_time_ms": "InversionTime",
-    "flip_angle_deg": "FlipAngle",
-    "b_value": "DiffusionBValue",
-    "kvp": "KVP",
-    "slice_thickness_mm": "SliceThickness",
-    "reconstruction_diameter_mm": "ReconstructionDiameter",
-    "padding_value": "PixelPaddingValue",
+#: What the slices of one stack have in common, and how a split is put into words.
+_KIN = {
+    "matrix": lambda header, item: item.shape,
+    "pixel size": lambda header, item: tuple(np.round(item.spacing, 4).tolist()),
+    "orientation": lambda header, item: tuple((np.round(item.orientation, 3) + 0.0).tolist()),
+    "ImageType": lambda header, item: tuple(word for word in hd.words(header, "ImageType")[2:] if word),
+    "EchoTime": lambda header, item: round(hd.number(header, "EchoTime", 0.0) or 0.0, 3),
+    "DiffusionBValue": lambda header, item: hd.number(header, "DiffusionBValue"),
+    "TemporalPositionIdentifier": lambda header, item: hd.number(header, "TemporalPositionIdentifier"),
+    "StackID": lambda header, item: hd.text(header, "StackID"),
+    "ComplexImageComponent": lambda header, item: hd.text(header, "ComplexImageComponent"),
 }
-_TEXTS = {
-    "image_type": "ImageType",
-    "scanning_sequence": "ScanningSequence",
-    "sequence_variant": "SequenceVariant",
-    "sequence_name": "SequenceName",
-    "scan_options": "ScanOptions",
-    "manufacturer": "Manufacturer",
-    "model": "ManufacturerModelName",
-}
+#: What may part slices that lie at one position, tried in this order.
+_TWINS = ("AcquisitionNumber", "InversionTime", "FlipAngle", "EchoNumbers", "SequenceName")
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Slices that can form one volume; their geometry is judged by `geometry.problems`."""
+    """Slices that can form one volume; their geometry is judged by `geometry.problems`.
+
+    Parameters
+    ----------
+    entries, slices : tuple
+        The files (or frames) and where they lie, in one order.
+    kin : mapping
+        What all slices have in common, by the words of `differences`.
+    """
 
     entries: tuple[Entry, ...]
     slices: tuple[geometry.Slice, ...]
+    kin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def first(self) -> Entry:
@@ -80,6 +73,10 @@ class Stack:
 def split(entries: Iterable[Entry]) -> list[Stack]:
     """Split the files of a series into stacks, largest first.
 
+    Slices of one stack agree in matrix, pixel size, orientation, echo, b-value, channel and time point;
+    slices that lie at one position are parted further by acquisition, inversion time or flip angle where
+    that leaves none in one place.
+
     Raises
     ------
     DicomError
@@ -89,9 +86,52 @@ def split(entries: Iterable[Entry]) -> list[Stack]:
     for entry in entries:
         with hd.guarded(entry.path):
             item = slice_of(entry)
-            groups.setdefault(_kin(entry.header, item), []).append((entry, item))
-    stacks = [Stack(tuple(e for e, _ in group), tuple(s for _, s in group)) for group in groups.values()]
-    return sorted(stacks, key=lambda stack: (-len(stack.entries), str(stack.first.path)))
+            groups.setdefault(_kin(entry, item), []).append((entry, item))
+    stacks: list[Stack] = []
+    for kin, group in groups.items():
+        stack = Stack(
+            tuple(e for e, _ in group), tuple(s for _, s in group), dict(zip(_KIN, kin[2:], strict=True))
+        )
+        stacks += _without_twins(stack)
+    return sorted(stacks, key=lambda stack: (-len(stack.entries), str(stack.first.path), stack.first.number))
+
+
+def differences(stacks: Sequence[Stack]) -> tuple[str, ...]:
+    """Return in which header facts stacks differ; empty when only their objects do."""
+    words = dict.fromkeys(word for stack in stacks for word in stack.kin)
+    return tuple(word for word in words if len({repr(stack.kin.get(word)) for stack in stacks}) > 1)
+
+
+def _kin(entry: Entry, item: geometry.Slice) -> tuple[Any, ...]:
+    header = entry.header
+    whole = (hd.text(header, "ConcatenationUID") or entry.sop_uid) if entry.unrolled else ""
+    return (entry.series_uid, whole, *(fact(header, item) for fact in _KIN.values()))
+
+
+def _without_twins(stack: Stack) -> list[Stack]:
+    """Part a stack whose slices share positions by the first fact that leaves none shared."""
+    if not _has_twins(stack.slices):
+        return [stack]
+    for keyword in _TWINS:
+        parts: dict[str, list[int]] = {}
+        for index, entry in enumerate(stack.entries):
+            parts.setdefault(entry.text(keyword), []).append(index)
+        found = [
+            Stack(
+                tuple(stack.entries[i] for i in part),
+                tuple(stack.slices[i] for i in part),
+                {**stack.kin, keyword: value},
+            )
+            for value, part in parts.items()
+        ]
+        if len(found) > 1 and not any(_has_twins(part.slices) for part in found):
+            return found
+    return [stack]
+
+
+def _has_twins(slices: Sequence[geometry.Slice]) -> bool:
+    along = np.sort([float(item.position @ slices[0].normal) for item in slices])
+    return bool((np.diff(along) < geometry.POSITION_TOLERANCE_MM).any())
 
 
 def slice_of(entry: Entry) -> geometry.Slice:
@@ -105,8 +145,7 @@ def slice_of(entry: Entry) -> geometry.Slice:
     header = entry.header
     where = str(entry.path)
     if entry.kind.startswith("enhanced"):
-        action = "export it as classic single-frame objects."
-        raise DicomError(f"The object is {entry.kind} (multi-frame).", where=where, action=action)
+        raise DicomError(f"The object is {entry.kind}, not unrolled.", where=where)
     missing = [
         key
         for key in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
@@ -119,7 +158,8 @@ def slice_of(entry: Entry) -> geometry.Slice:
     spacing = hd.numbers(header, "PixelSpacing", 2)
     if min(rows, columns) < 1 or max(rows, columns) > 65535 or not 0 < min(spacing) <= max(spacing) < 1000:
         raise DicomError("Rows, Columns or PixelSpacing is impossible.", where=where)
-    if hd.whole(header, "SamplesPerPixel", 1) != 1 or hd.whole(header, "NumberOfFrames", 1) != 1:
+    several = hd.whole(header, "NumberOfFrames", 1) != 1 and not entry.unrolled
+    if hd.whole(header, "SamplesPerPixel", 1) != 1 or several:
         raise DicomError("The slice is coloured or has several frames.", where=where)
     return geometry.Slice(
         path=entry.path,
@@ -130,61 +170,3 @@ def slice_of(entry: Entry) -> geometry.Slice:
         shape=(rows, columns),
         frame=entry.frame,
     )
-
-
-def _kin(header: Dataset, item: geometry.Slice) -> tuple[Any, ...]:
-    image_type = tuple(word for word in hd.words(header, "ImageType")[2:] if word)
-    return (
-        hd.text(header, "SeriesInstanceUID"),
-        item.shape,
-        tuple(np.round(item.spacing, 4)),
-        tuple(np.round(item.orientation, 3) + 0.0),
-        image_type,
-        hd.number(header, "EchoTime"),
-        hd.number(header, "DiffusionBValue"),
-        hd.number(header, "TemporalPositionIdentifier"),
-    )
-
-
-def acquisition(stack: Stack) -> Mapping[str, Any]:
-    """Return the header facts of a stack that later steps judge by.
-
-    Returns
-    -------
-    mapping
-        Units stand in the names. ``distortion_correction`` is ``none``, ``2D``, ``3D`` or absent when the
-        header does not say; ``fat_shift_mm`` is the chemical shift along the frequency direction.
-    """
-    header = stack.first.header
-    facts: dict[str, Any] = {}
-    for name, keyword in _NUMBERS.items():
-        values = hd.numbers(header, keyword)
-        if values:
-            facts[name] = values[0]
-    for name, keyword in _TEXTS.items():
-        value = hd.text(header, keyword)
-        if value:
-            facts[name] = value
-    for word in hd.words(header, "ImageType"):
-        if word in DISTORTION:
-            facts["distortion_correction"] = DISTORTION[word]
-    facts |= _extent(stack.slices) | _fat_shift(header, facts, stack.slices[0])
-    return MappingProxyType(facts)
-
-
-def _extent(slices: Sequence[geometry.Slice]) -> dict[str, Any]:
-    one = slices[0]
-    along = [float(item.position @ one.normal) for item in slices]
-    return {
-        "field_of_view_mm": [one.shape[0] * one.spacing[0], one.shape[1] * one.spacing[1]],
-        "stack_length_mm": max(along) - min(along) + (max(along) - min(along)) / max(len(along) - 1, 1),
-    }
-
-
-def _fat_shift(header: Dataset, facts: Mapping[str, Any], item: geometry.Slice) -> dict[str, float]:
-    bandwidth, field = facts.get("bandwidth_hz_per_px"), facts.get("field_strength_t")
-    phase = hd.text(header, "InPlanePhaseEncodingDirection").upper()
-    if not bandwidth or not field or phase[:3] not in ("ROW", "COL"):
-        return {}
-    pixel = item.spacing[0] if phase.startswith("ROW") else item.spacing[1]
-    return {"fat_shift_mm": FAT_PPM * GAMMA_MHZ_PER_T * field / bandwidth * pixel}

@@ -186,7 +186,7 @@ def test_echoes_in_one_series_are_not_mixed(bare, tmp_path):
         ds.EchoTime = 10.0 + 80.0 * (k % 2)
 
     bare.series(tmp_path / "mr", values((6, 4, 4), np.uint16), kind="MR", change=echo)
-    with pytest.raises(DicomError, match="mixes echoes"):
+    with pytest.raises(DicomError, match="differ in EchoTime"):
         read_series(tmp_path / "mr")
 
 

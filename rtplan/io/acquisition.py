@@ -1,0 +1,86 @@
+"""How a stack was acquired: the header facts by which later steps judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from rtplan.io import geometry
+from rtplan.io import header as hd
+from rtplan.io.stack import Stack
+
+#: Proton gyromagnetic ratio, MHz/T, and the distance of fat from water, ppm (clinical.md F.2: -3.4 ppm).
+GAMMA_MHZ_PER_T, FAT_PPM = 42.577, 3.4
+
+#: Tokens of ImageType that say how the scanner corrected gradient distortion.
+DISTORTION = {"ND": "none", "DIS2D": "2D", "DIS3D": "3D"}
+
+_NUMBERS = {
+    "field_strength_t": "MagneticFieldStrength",
+    "bandwidth_hz_per_px": "PixelBandwidth",
+    "echo_time_ms": "EchoTime",
+    "repetition_time_ms": "RepetitionTime",
+    "inversion_time_ms": "InversionTime",
+    "flip_angle_deg": "FlipAngle",
+    "b_value": "DiffusionBValue",
+    "kvp": "KVP",
+    "slice_thickness_mm": "SliceThickness",
+    "reconstruction_diameter_mm": "ReconstructionDiameter",
+    "padding_value": "PixelPaddingValue",
+}
+_TEXTS = {
+    "image_type": "ImageType",
+    "scanning_sequence": "ScanningSequence",
+    "sequence_variant": "SequenceVariant",
+    "sequence_name": "SequenceName",
+    "scan_options": "ScanOptions",
+    "manufacturer": "Manufacturer",
+    "model": "ManufacturerModelName",
+}
+
+
+def acquisition(stack: Stack) -> Mapping[str, Any]:
+    """Return the header facts of a stack that later steps judge by.
+
+    Returns
+    -------
+    mapping
+        Units stand in the names. ``distortion_correction`` is ``none``, ``2D``, ``3D`` or absent when the
+        header does not say; ``fat_shift_mm`` is the chemical shift along the frequency direction.
+    """
+    header = stack.first.header
+    facts: dict[str, Any] = {}
+    for name, keyword in _NUMBERS.items():
+        values = hd.numbers(header, keyword)
+        if values:
+            facts[name] = values[0]
+    for name, keyword in _TEXTS.items():
+        value = hd.text(header, keyword)
+        if value:
+            facts[name] = value
+    for word in hd.words(header, "ImageType"):
+        if word in DISTORTION:
+            facts["distortion_correction"] = DISTORTION[word]
+    facts |= _extent(stack.slices) | _fat_shift(header, facts, stack.slices[0])
+    return MappingProxyType(facts)
+
+
+def _extent(slices: Sequence[geometry.Slice]) -> dict[str, Any]:
+    one = slices[0]
+    along = [float(item.position @ one.normal) for item in slices]
+    return {
+        "field_of_view_mm": [one.shape[0] * one.spacing[0], one.shape[1] * one.spacing[1]],
+        "stack_length_mm": max(along) - min(along) + (max(along) - min(along)) / max(len(along) - 1, 1),
+    }
+
+
+def _fat_shift(header: Dataset, facts: Mapping[str, Any], item: geometry.Slice) -> dict[str, float]:
+    bandwidth, field = facts.get("bandwidth_hz_per_px"), facts.get("field_strength_t")
+    phase = hd.text(header, "InPlanePhaseEncodingDirection").upper()
+    if not bandwidth or not field or phase[:3] not in ("ROW", "COL"):
+        return {}
+    pixel = item.spacing[0] if phase.startswith("ROW") else item.spacing[1]
+    return {"fat_shift_mm": FAT_PPM * GAMMA_MHZ_PER_T * field / bandwidth * pixel}
