@@ -13,14 +13,17 @@ from pydicom.dataset import Dataset
 
 from rtplan.domain import Contours, Notice, Structure
 from rtplan.domain.nomenclature import kind_of
+from rtplan.domain.notice import Severity
 from rtplan.domain.structure import Kind
-from rtplan.errors import DicomError
+from rtplan.errors import DicomError, StructureError
+from rtplan.io import contour_faults as faults
 from rtplan.io import header as hd
 from rtplan.io.rtstruct_write import FULL_NAME, write
 
 __all__ = ["StructureSet", "read", "write"]
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+OPEN = ("OPEN_PLANAR", "OPEN_NONPLANAR")
 
 #: RTROIInterpretedTypes that mean one of ours.
 TYPES: dict[str, Kind] = {
@@ -34,8 +37,6 @@ TYPES: dict[str, Kind] = {
     "REGISTRATION": "MARKER",
     "FIDUCIAL": "MARKER",
 }
-#: Largest distance of a contour's points from one plane, mm.
-PLANE_TOLERANCE_MM = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class StructureSet:
     frame : str
         The FrameOfReferenceUID of the regions.
     series_uids, image_uids : tuple of str
-        The images on which it was drawn.
+        The images on which it was drawn, of the whole set and of each contour.
     notices : tuple of Notice
         What was left out, and why.
     """
@@ -67,9 +68,11 @@ class StructureSet:
 def read(path: Path) -> StructureSet:
     """Read a structure set.
 
-    Kept are the closed planar contours; rings of one plane combine by exclusive or. Left out, each with a
-    notice: points and open contours, rings of fewer than three points, empty structures, and every
-    structure whose name another one bears too.
+    Kept are the closed planar contours; rings of one plane combine by exclusive or (so a hole may be a ring
+    inside another one, a keyhole, or CLOSEDPLANAR_XOR). Structures that bear one name are kept as
+    ``NAME (ROI number)``. Left out, each with a notice: points, open contours, rings of fewer than three
+    points or without an area, rings that stand twice, empty structures, and structures whose rings are not
+    flat.
 
     Raises
     ------
@@ -90,22 +93,20 @@ class _StructureReader:
 
     def read(self) -> StructureSet:
         self.notices: list[Notice] = []
+        self.drawn_on: dict[str, None] = {}
         rois = {
             hd.whole(item, "ROINumber"): item for item in hd.items(self.header, "StructureSetROISequence")
         }
         contours = self._by_roi("ROIContourSequence")
         observations = self._by_roi("RTROIObservationsSequence")
         frame = self._frame(rois)
+        names = {number: _name(item) or f"ROI {number}" for number, item in rois.items()}
+        drawn = {number: self._rings(name, contours.get(number, [])) for number, name in names.items()}
         structures = []
-        for name, number in self._unique_names(rois).items():
-            rings = self._rings(name, contours.get(number, []))
-            if rings:
-                kind = _kind(name, observations.get(number, []))
-                structures.append(Structure(name, kind, Contours(tuple(rings), frame)))
-            else:
-                self._say(
-                    "STRUCTURE_EMPTY", "info", "The structure holds no closed contour; it is left out.", name
-                )
+        for number, name in self._unique(names, drawn).items():
+            region = self._region(name, drawn[number], frame)
+            if region is not None:
+                structures.append(Structure(name, _kind(name, observations.get(number, [])), region))
         series, images = _references(self.header)
         return StructureSet(
             path=self.path,
@@ -114,7 +115,7 @@ class _StructureReader:
             frame=frame,
             structures=tuple(structures),
             series_uids=series,
-            image_uids=images,
+            image_uids=tuple(dict.fromkeys((*images, *self.drawn_on))),
             notices=tuple(self.notices),
         )
 
@@ -124,10 +125,11 @@ class _StructureReader:
             found.setdefault(hd.whole(item, "ReferencedROINumber"), []).append(item)
         return found
 
-    def _say(self, code: str, severity: str, message: str, name: str, action: str = "") -> None:
-        assert severity in ("info", "warn", "refuse")
-        where = {"file": str(self.path), "uid": hd.uid(self.header, "SOPInstanceUID"), "structure": name}
-        self.notices.append(Notice(code, severity, message, action, **where))  # type: ignore[arg-type]
+    def _say(self, code: str, severity: Severity, message: str, name: str, action: str = "") -> None:
+        uid = hd.uid(self.header, "SOPInstanceUID")
+        self.notices.append(
+            Notice(code, severity, message, action, file=str(self.path), uid=uid, structure=name)
+        )
 
     def _frame(self, rois: dict[int, Dataset]) -> str:
         frames = {hd.uid(item, "ReferencedFrameOfReferenceUID") for item in rois.values()} - {""}
@@ -144,30 +146,56 @@ class _StructureReader:
             )
         return frames.pop()
 
-    def _unique_names(self, rois: dict[int, Dataset]) -> dict[str, int]:
-        names = {number: _name(item) or f"ROI {number}" for number, item in rois.items()}
-        counts = Counter(names.values())
-        for name, count in counts.items():
-            if count > 1:
-                message = f"{count} structures bear the name {name!r}; none of them is used."
-                self._say("STRUCTURE_NAME_TWICE", "warn", message, name, "rename them and export again.")
-        return {name: number for number, name in names.items() if counts[name] == 1}
+    def _unique(self, names: dict[int, str], drawn: dict[int, list[NDArray[np.float64]]]) -> dict[int, str]:
+        """Return one name for each structure; of several of one name only the one that is drawn keeps it."""
+        unique = dict(names)
+        for name, count in Counter(names.values()).items():
+            bearers = [number for number, other in names.items() if other == name]
+            full = [number for number in bearers if drawn[number]]
+            if count == 1:
+                continue
+            for number in bearers:
+                if full != [number]:
+                    unique[number] = f"{name} (ROI {number})"
+            if len(full) == 1:
+                message = f"{count} structures bear the name {name!r}; only ROI {full[0]} is drawn, and used."
+                self._say("STRUCTURE_NAME_TWICE", "info", message, name, "remove the empty ones.")
+            else:
+                kept = ", ".join(repr(unique[number]) for number in bearers)
+                message = f"{count} structures bear the name {name!r}: none is used as it, they are {kept}."
+                action = "rename them, or map one by --names FILE."
+                self._say("STRUCTURE_NAME_TWICE", "warn", message, name, action)
+        return unique
 
     def _rings(self, name: str, contours: list[Dataset]) -> list[NDArray[np.float64]]:
         rings, left = [], Counter[str]()
         for contour in (c for item in contours for c in hd.items(item, "ContourSequence")):
+            for image in hd.items(contour, "ContourImageSequence"):
+                self.drawn_on[hd.uid(image, "ReferencedSOPInstanceUID")] = None
             kind = hd.code(contour, "ContourGeometricType")
             if kind not in CLOSED:
-                left[f"{kind or 'untyped'} contours"] += 1
+                left[kind or "untyped"] += 1
                 continue
             ring = self._ring(name, contour)
-            if len(ring) < 3:
-                left["rings of fewer than three points"] += 1
+            if len(ring) < 3 or faults.area_mm2(ring) < faults.NO_AREA_MM2:
+                left["degenerate"] += 1
             else:
                 rings.append(ring)
-        for what, count in left.items():
-            self._say("CONTOUR_LEFT_OUT", "info", f"{count} {what} are left out.", name)
+        self._say_left(name, left)
         return rings
+
+    def _say_left(self, name: str, left: Counter[str]) -> None:
+        opened = sum(left[kind] for kind in OPEN)
+        if opened:
+            message = f"{opened} open contours are left out: they enclose no volume."
+            self._say("CONTOUR_OPEN", "warn", message, name, "close them if they bound the structure.")
+        if left["degenerate"]:
+            count = left["degenerate"]
+            message = f"{count} closed contours of one or two points, or without an area, are left out."
+            self._say("CONTOUR_DEGENERATE", "info", message, name)
+        for kind in sorted(set(left) - {*OPEN, "degenerate"}):
+            message = f"{left[kind]} {kind} contours are left out: they enclose no volume."
+            self._say("CONTOUR_LEFT_OUT", "info", message, name)
 
     def _ring(self, name: str, contour: Dataset) -> NDArray[np.float64]:
         values = hd.array(contour, "ContourData")
@@ -179,24 +207,35 @@ class _StructureReader:
                 action="export the structure set again.",
             )
         points = values.reshape(-1, 3)
-        if len(points) > 1 and np.allclose(points[0], points[-1], atol=1e-6):
+        if len(points) > 1 and np.allclose(points[0], points[-1], rtol=0.0, atol=1e-6):
             points = points[:-1]
-        if len(points) >= 3 and _off_plane_mm(points) > PLANE_TOLERANCE_MM:
-            raise DicomError(
-                f"A contour of {name!r} is called planar, but its points lie up to "
-                f"{_off_plane_mm(points):.2f} mm off one plane.",
-                where=str(self.path),
-                action="export the structure set again.",
-            )
         return points
 
-
-def _off_plane_mm(points: NDArray[np.float64]) -> float:
-    spread = points - points.mean(axis=0)
-    if np.ptp(points[:, 2]) < 1e-9:
-        return 0.0
-    normal = np.linalg.svd(spread, full_matrices=False)[2][-1]
-    return float(np.abs(spread @ normal).max())
+    def _region(self, name: str, rings: list[NDArray[np.float64]], frame: str) -> Contours | None:
+        """Return the contours of a structure, None with a notice where they are no region."""
+        if not rings:
+            message = "The structure holds no closed contour; it is left out."
+            self._say("STRUCTURE_EMPTY", "info", message, name)
+            return None
+        bent = [mm for mm in map(faults.off_plane_mm, rings) if mm > faults.PLANE_TOLERANCE_MM]
+        if bent:
+            message = (
+                f"{len(bent)} contours are called planar, but their points lie up to {max(bent):.2f} mm off "
+                "one plane; the structure is left out."
+            )
+            self._say("CONTOUR_BENT", "warn", message, name, "export the structure again.")
+            return None
+        once = faults.without_twins(rings)
+        if len(once) < len(rings):
+            message = f"{len(rings) - len(once)} contours stand twice; each is taken once."
+            self._say("CONTOUR_TWICE", "warn", message, name, faults.REDRAW)
+        region = Contours(tuple(once), frame)
+        try:
+            faults.judge(region, lambda code, how, text, do: self._say(code, how, text, name, do))
+        except StructureError as wrong:
+            self._say("CONTOURS_NOT_PARALLEL", "warn", f"{wrong.message} It is left out.", name, wrong.action)
+            return None
+        return region
 
 
 def _name(roi: Dataset) -> str:

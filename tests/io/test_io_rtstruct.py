@@ -13,8 +13,8 @@ from rtplan.io.rtstruct_write import short_names
 
 
 def test_contours_and_kinds_come_in(bare, tmp_path):
-    ring = bare.square(-27, 0, 10)
-    closed = np.vstack([ring, ring[:1]])
+    ring, other = bare.square(-27, 0, 10), bare.square(-24, 0, 10)
+    closed = np.vstack([other, other[:1]])
     path = bare.rtstruct(
         tmp_path / "rs.dcm",
         [
@@ -30,8 +30,8 @@ def test_contours_and_kinds_come_in(bare, tmp_path):
         ("Skin", "EXTERNAL"),
     ]
     assert found.frame == bare.frame == found.structures[0].region.frame_of_reference
-    for kept in found.structures[0].region.rings:
-        np.testing.assert_allclose(kept, ring)
+    for kept, wanted in zip(found.structures[0].region.rings, (ring, other), strict=True):
+        np.testing.assert_allclose(kept, wanted)
     assert found.notices == ()
 
 
@@ -57,7 +57,8 @@ def test_what_is_no_closed_contour_is_left_out_with_a_notice(bare, tmp_path):
         ("CONTOUR_LEFT_OUT", "Isocentre"),
         ("STRUCTURE_EMPTY", "Isocentre"),
         ("STRUCTURE_EMPTY", "Empty"),
-        ("CONTOUR_LEFT_OUT", "Rectum"),
+        ("CONTOUR_DEGENERATE", "Rectum"),
+        ("CONTOUR_OPEN", "Rectum"),
     }
 
 
@@ -68,22 +69,33 @@ def test_two_regions_of_one_name_are_not_guessed(bare, tmp_path):
         [("PTV", "PTV", [("CLOSED_PLANAR", small)]), ("PTV", "PTV", [("CLOSED_PLANAR", large)])],
     )
     found = rtstruct.read(path)
-    assert found.structures == ()
-    assert [n.code for n in found.notices] == ["STRUCTURE_NAME_TWICE"]
+    assert [s.name for s in found.structures] == ["PTV (ROI 1)", "PTV (ROI 2)"]
+    assert [np.ptp(s.region.rings[0][:, 0]) for s in found.structures] == [10, 20]
+    assert [(n.code, n.severity) for n in found.notices] == [("STRUCTURE_NAME_TWICE", "warn")]
+
+
+def test_an_empty_twin_does_not_take_the_name(bare, tmp_path):
+    path = bare.rtstruct(
+        tmp_path / "rs.dcm",
+        [("PTV", "PTV", []), ("PTV", "PTV", [("CLOSED_PLANAR", bare.square(-27, 0, 10))])],
+    )
+    found = rtstruct.read(path)
+    assert [s.name for s in found.structures] == ["PTV"]
+    assert {(n.code, n.severity) for n in found.notices} == {
+        ("STRUCTURE_NAME_TWICE", "info"),
+        ("STRUCTURE_EMPTY", "info"),
+    }
 
 
 def test_broken_contours_are_refused_with_the_file(bare, tmp_path):
-    twisted = bare.square(-27, 0, 10)
-    twisted[2, 2] += 5
-    path = bare.rtstruct(tmp_path / "rs.dcm", [("Rectum", "ORGAN", [("CLOSED_PLANAR", twisted)])])
-    with pytest.raises(DicomError, match="off one plane") as refused:
-        rtstruct.read(path)
-    assert "rs.dcm" in str(refused.value)
+    ring = bare.square(-27, 0, 10)
+    path = bare.rtstruct(tmp_path / "rs.dcm", [("Rectum", "ORGAN", [("CLOSED_PLANAR", ring)])])
     ds = pydicom.dcmread(path)
     ds.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 7
     ds.save_as(path)
-    with pytest.raises(DicomError, match="7 points"):
+    with pytest.raises(DicomError, match="7 points") as refused:
         rtstruct.read(path)
+    assert "rs.dcm" in str(refused.value)
 
 
 def test_structures_of_two_frames_are_refused(bare, tmp_path):

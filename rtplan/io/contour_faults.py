@@ -1,0 +1,149 @@
+"""What is wrong with the closed contours of one structure, with what it does to its volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtplan.domain import Contours
+from rtplan.domain.notice import Severity
+from rtplan.imaging.contour import GAP_SPACINGS, Planes, planes_of
+from rtplan.imaging.crossing import cross, crosses_itself, doubtful_area, plane_axes, shared_area
+from rtplan.imaging.raster import contains, ring_area
+
+Float = NDArray[np.float64]
+Say = Callable[[str, Severity, str, str], None]
+
+#: Largest distance of a contour's points from one plane, mm.
+PLANE_TOLERANCE_MM = 0.1
+#: Area below which a ring encloses nothing, mm².
+NO_AREA_MM2 = 1e-9
+#: Share of a structure's area from which a doubt about it is said.
+DOUBT = 1e-3
+#: Points nearer than this are one, mm.
+SAME_MM = 1e-3
+REDRAW = "correct the contours in the system that drew them."
+
+
+def off_plane_mm(points: Float) -> float:
+    """Return the largest distance of points, shape (n, 3), from their plane, mm."""
+    if np.ptp(points[:, 2]) < 1e-9:
+        return 0.0
+    spread = points - points.mean(axis=0)
+    normal = np.linalg.svd(spread, full_matrices=False)[2][-1]
+    return float(np.abs(spread @ normal).max())
+
+
+def area_mm2(points: Float) -> float:
+    """Return the area that a flat ring, shape (n, 3), encloses, mm²."""
+    spread = points - points.mean(axis=0)
+    return float(np.linalg.norm(0.5 * np.cross(spread, np.roll(spread, -1, axis=0)).sum(axis=0)))
+
+
+def without_twins(rings: Sequence[Float]) -> list[Float]:
+    """Return the rings without those that hold the same points as an earlier one, in whatever order.
+
+    Rings of one plane combine by exclusive or: one that stands twice would erase itself.
+    """
+    kept: dict[bytes, Float] = {}
+    for ring in rings:
+        rounded = np.rint(ring / SAME_MM).astype(np.int64)
+        key = rounded[np.lexsort(rounded.T)].tobytes()
+        kept.setdefault(key, ring)
+    return list(kept.values())
+
+
+def judge(contours: Contours, say: Say) -> None:
+    """Say what is doubtful in the closed, flat rings of a structure: crossings, overlaps, gaps, directions.
+
+    Parameters
+    ----------
+    contours : Contours
+        Each ring of at least three points with an area.
+    say : callable
+        Gets code, severity, message and action of each notice.
+
+    Raises
+    ------
+    StructureError
+        If the rings are not parallel.
+    """
+    planes = planes_of(contours)
+    axes = plane_axes(planes.normal)
+    flat = [[ring @ axes for ring in rings] for rings in planes.rings]
+    total = sum(abs(ring_area(ring)) for plane in flat for ring in plane)
+    _crossings(flat, total, say)
+    _overlaps(flat, total, say)
+    _gaps(planes, say)
+    _directions(flat, say)
+
+
+def _crossings(flat: Sequence[Sequence[Float]], total: float, say: Say) -> None:
+    doubts = [
+        doubtful_area(ring) for plane in flat for ring in plane if len(ring) > 3 and crosses_itself(ring)
+    ]
+    if doubts and sum(doubts) > DOUBT * total:
+        message = (
+            f"{len(doubts)} contours cross themselves: up to {100 * sum(doubts) / total:.1f} % of the volume "
+            "depends on the rule that fills them; here every loop counts."
+        )
+        say("CONTOUR_CROSSES_ITSELF", "warn", message, REDRAW)
+
+
+def _overlaps(flat: Sequence[Sequence[Float]], total: float, say: Say) -> None:
+    shared, count = 0.0, 0
+    for plane in flat:
+        for a, ring in enumerate(plane):
+            for other in plane[a + 1 :]:
+                if cross(ring, other):
+                    shared += shared_area(ring, other)
+                    count += 1
+    if count and shared > DOUBT * total:
+        message = (
+            f"{count} pairs of contours of one plane overlap: their common part, "
+            f"{100 * shared / total:.1f} % of the drawn area, counts as a hole (exclusive or)."
+        )
+        say("CONTOURS_OVERLAP", "warn", message, REDRAW)
+
+
+def _gaps(planes: Planes, say: Say) -> None:
+    gaps = np.diff(planes.at_mm)
+    if not gaps.size:
+        return
+    nominal = float(np.median(gaps))
+    wide = np.flatnonzero(gaps > GAP_SPACINGS * nominal)
+    if not wide.size:
+        return
+    missing = np.rint(gaps[wide] / nominal).astype(int) - 1
+    places = ", ".join(f"{planes.at_mm[i]:.1f} to {planes.at_mm[i + 1]:.1f} mm" for i in wide[:3])
+    more = f" and {len(wide) - 3} more" if len(wide) > 3 else ""
+    message = (
+        f"Contours {nominal:.2f} mm apart leave {len(wide)} gaps ({places}{more}): "
+        f"{int(missing.sum())} planes without a contour count as outside the structure."
+    )
+    forgotten = bool((missing == 1).any())
+    action = "draw the forgotten plane." if forgotten else "check that the structure has several parts."
+    say("CONTOURS_GAP", "warn" if forgotten else "info", message, action)
+
+
+def _directions(flat: Sequence[Sequence[Float]], say: Say) -> None:
+    turns = [turn for plane in flat for turn in _outer_turns(plane)]
+    against = min(sum(turns), len(turns) - sum(turns))
+    if against:
+        message = (
+            f"{against} of {len(turns)} outer contours run the other way round. The direction means nothing "
+            "here: a contour inside another one is a hole, whichever way it runs."
+        )
+        say("CONTOURS_CLOCKWISE", "info", message, "check that the holes are where they should be.")
+
+
+def _outer_turns(rings: Sequence[Float]) -> list[bool]:
+    """Return for each ring that is no hole whether it runs counter-clockwise."""
+    middles = [0.5 * (ring[:1] + ring[1:2]) for ring in rings]
+    around = [
+        sum(bool(contains(other, middle)[0]) for other in rings if other is not ring)
+        for ring, middle in zip(rings, middles, strict=True)
+    ]
+    return [ring_area(ring) > 0 for ring, depth in zip(rings, around, strict=True) if depth % 2 == 0]
