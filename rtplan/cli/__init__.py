@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "check": "rtplan.cli.check",
     "names": "rtplan.cli.names",
     "convert": "rtplan.cli.convert",
+    "deidentify": "rtplan.cli.deidentify",
     "doctor": "rtplan.cli.doctor",
     "gamma": "rtplan.cli.gamma",
     "protocols": "rtplan.cli.protocols",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
@@ -187,6 +188,19 @@ def raw_text(header: Dataset, keyword: str) -> str | None:
             except UnicodeDecodeError:
                 raise DicomError(f"{keyword} is damaged.", where=place(header)) from None
     return None
+
+
+def vr_of(header: Dataset, tag: BaseTag) -> str:
+    """Return the VR of an element that is there; that of the dictionary where the file says none or UN."""
+    said = header.get_item(tag).VR
+    if said not in (None, "UN") or not pydicom.datadict.dictionary_has_tag(tag):
+        return said or "UN"
+    return str(pydicom.datadict.dictionary_VR(tag)).split(" or ")[0]
+
+
+def empty_element(tag: BaseTag, vr: str) -> DataElement:
+    """Return an element without a value."""
+    return DataElement(tag, vr, None)
 
 
 def demand_kind(header: Dataset, kind: str, path: Path) -> None:
