@@ -2,88 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Contours, Grid, Mask, Registration, Structure, Volume
-from rtplan.errors import StructureError
-from rtplan.imaging.raster import coverage, pixel_rings, ring_area
+from rtplan.imaging.lattice import lattice_fill, stack_rings
+from rtplan.imaging.planes import Planes, planes_of
+from rtplan.imaging.raster import coverage, ring_area
 from rtplan.imaging.resample import demand_frames, resample
+
+__all__ = ["Planes", "contours_of", "fraction_on", "mask_on", "planes_of"]
 
 Float = NDArray[np.float64]
 Fraction = NDArray[np.float32]
 
-#: Planes nearer than this are one plane.
-PLANE_TOLERANCE_MM = 0.02
-#: Neighbouring planes further apart than this many nominal spacings leave a gap between their slabs.
-GAP_SPACINGS = 1.75
 #: The grid's slices follow the contours' planes when their normals differ by less than this (cosine).
 ALIGNED_COSINE = 1.0 - 1e-8
-
-
-@dataclass(frozen=True, eq=False)
-class Planes:
-    """The contours of a structure sorted into parallel planes.
-
-    Parameters
-    ----------
-    normal : ndarray, shape (3,)
-        Unit normal of the planes, LPS.
-    at_mm : ndarray, shape (n,)
-        Distance of each plane along the normal, rising, mm.
-    rings : tuple of tuple of ndarray, each shape (m, 3)
-        The rings of each plane, LPS mm.
-    """
-
-    normal: Float
-    at_mm: Float
-    rings: tuple[tuple[Float, ...], ...]
-
-    def slabs_mm(self, single_mm: float) -> Float:
-        """Return lower and upper end of each plane's slab along the normal, shape (n, 2), mm.
-
-        A slab ends half-way to its neighbour, at the ends (and at gaps) half the nominal spacing away; the
-        nominal spacing is the median, or ``single_mm`` where there is one plane alone.
-        """
-        gaps = np.diff(self.at_mm)
-        nominal = float(np.median(gaps)) if gaps.size else single_mm
-        half = np.where(gaps > GAP_SPACINGS * nominal, nominal, gaps) / 2.0
-        below = np.concatenate([[nominal / 2.0], half])
-        above = np.concatenate([half, [nominal / 2.0]])
-        return np.stack([self.at_mm - below, self.at_mm + above], axis=1)
-
-
-def planes_of(contours: Contours) -> Planes:
-    """Sort contours into parallel planes.
-
-    Raises
-    ------
-    StructureError
-        If no ring encloses an area, or the rings are not flat and parallel.
-    """
-    rings = [ring for ring in contours.rings if len(ring) >= 3]
-    normals = np.array([_area_vector(ring) for ring in rings]).reshape(-1, 3)
-    areas = np.linalg.norm(normals, axis=1)
-    rings = [ring for ring, area in zip(rings, areas, strict=True) if area > 1e-9]
-    if not rings:
-        raise StructureError("A structure has no contour that encloses an area.")
-    normal = normals[int(np.argmax(areas))] / areas.max()
-    normal = normal * np.sign(normal[np.argmax(np.abs(normal))])
-    spread = max(float(np.ptp(ring @ normal)) for ring in rings)
-    if spread > 1.0:
-        raise StructureError(
-            f"The contours are not flat and parallel: one leaves its plane by {spread:.1f} mm.",
-            action="export the structure as closed planar contours of one orientation.",
-        )
-    at = np.array([float(np.mean(ring @ normal)) for ring in rings])
-    order = np.argsort(at, kind="stable")
-    starts = np.flatnonzero(np.diff(at[order], prepend=-np.inf) > PLANE_TOLERANCE_MM)
-    groups = np.split(order, starts[1:])
-    means = np.array([at[group].mean() for group in groups])
-    return Planes(normal, means, tuple(tuple(rings[i] for i in group) for group in groups))
 
 
 def fraction_on(structure: Structure, grid: Grid, registration: Registration | None = None) -> Fraction:
@@ -129,9 +65,7 @@ def fraction_on(structure: Structure, grid: Grid, registration: Registration | N
     if not any(len(ring) >= 3 for ring in region.rings):
         return np.zeros(grid.shape, np.float32)
     planes = planes_of(region)
-    across = np.cross(grid.direction[:, 1], grid.direction[:, 2])
-    parallel = abs(float(across @ planes.normal)) / np.linalg.norm(across)
-    if parallel >= ALIGNED_COSINE and abs(float(grid.direction[:, 0] @ planes.normal)) >= ALIGNED_COSINE:
+    if _parallel(planes, grid):
         return _slab_fractions(planes, grid)
     own = _own_grid(planes, grid)
     return _averaged(Volume(own, _slab_fractions(planes, own)), grid, None)
@@ -142,7 +76,53 @@ def mask_on(structure: Structure, grid: Grid, registration: Registration | None 
     region = structure.region
     if isinstance(region, Mask) and registration is None and region.grid.same_as(grid):
         return region
+    if isinstance(region, Contours) and registration is None:
+        exact = _along_edges(region, grid)
+        return _near(structure, region, grid) if exact is None else exact
     return Mask(grid, fraction_on(structure, grid, registration) >= 0.5)
+
+
+def _near(structure: Structure, contours: Contours, grid: Grid) -> Mask:
+    """Return the mask of contours; fractions are reckoned only near them."""
+    mask = np.zeros(grid.shape, np.bool_)
+    rings = [ring for ring in contours.rings if len(ring) >= 3]
+    demand_frames(Grid((1, 1, 1), np.eye(4), contours.frame_of_reference), grid, None)
+    if not rings:
+        return Mask(grid, mask)
+    planes = planes_of(contours)
+    reach = float(np.abs(planes.slabs_mm(grid.spacing_zyx_mm[0]) - planes.at_mm[:, None]).max())
+    points = np.concatenate(rings)
+    index = grid.to_index(np.concatenate([points - reach * planes.normal, points + reach * planes.normal]))
+    start = np.clip(np.floor(index.min(axis=0)).astype(int) - 1, 0, grid.shape)
+    stop = np.clip(np.ceil(index.max(axis=0)).astype(int) + 2, 0, grid.shape)
+    if bool((start < stop).all()):
+        box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+        part = grid.crop((box[0].start, box[1].start, box[2].start), (box[0].stop, box[1].stop, box[2].stop))
+        mask[box] = fraction_on(structure, part) >= 0.5
+    return Mask(grid, mask)
+
+
+def _along_edges(contours: Contours, grid: Grid) -> Mask | None:
+    """Return the mask of contours that run along the grid's voxel edges; None when they do not."""
+    rings = [ring for ring in contours.rings if len(ring) >= 3]
+    if not rings or contours.frame_of_reference != grid.frame_of_reference:
+        return None
+    index = grid.to_index(rings[0])
+    if np.ptp(index[:, 0]) > 1e-3 or np.abs(index[:, 1:] + 0.5 - np.rint(index[:, 1:] + 0.5)).max() > 1e-3:
+        return None
+    planes = planes_of(contours)
+    if not _parallel(planes, grid):
+        return None
+    thick, along = grid.spacing_zyx_mm[0], float(grid.direction[:, 0] @ planes.normal)
+    ends = (planes.slabs_mm(thick) - float(grid.origin_mm @ planes.normal)) / (along * thick)
+    ends.sort(axis=1)
+    slices = np.rint(ends.mean(axis=1)).astype(int)
+    if np.abs(ends - slices[:, None] - np.array([-0.5, 0.5])).max() > 1e-3:
+        return None
+    inverse = np.linalg.inv(grid.affine[:3, :3]).T[:, 1:]
+    flat = [[(ring - grid.affine[:3, 3]) @ inverse for ring in plane] for plane in planes.rings]
+    mask = lattice_fill(list(zip(slices.tolist(), flat, strict=True)), grid.shape)
+    return None if mask is None else Mask(grid, mask)
 
 
 def contours_of(mask: Mask, *, style: Literal["edges", "midpoints"] = "edges") -> Contours:
@@ -163,23 +143,36 @@ def contours_of(mask: Mask, *, style: Literal["edges", "midpoints"] = "edges") -
         Holes are separate rings (exclusive or). In both styles the area of a slice's rings is the area of
         its voxels.
     """
-    rings = []
-    for k in np.flatnonzero(mask.array.any(axis=(1, 2))):
-        rows = np.flatnonzero(mask.array[k].any(axis=1))
-        columns = np.flatnonzero(mask.array[k].any(axis=0))
-        corner = np.array([rows[0], columns[0]])
-        for flat in pixel_rings(mask.array[k, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]):
-            ring = flat if style == "edges" else _through_midpoints(flat)
-            index = np.column_stack([np.full(len(ring), float(k)), ring + corner])
-            rings.append(mask.grid.to_patient(index))
-    return Contours(tuple(rings), mask.grid.frame_of_reference)
+    box = _filled(mask.array)
+    if box is None:
+        return Contours((), mask.grid.frame_of_reference)
+    rings = stack_rings(mask.array[box])
+    if style == "midpoints":
+        rings = [np.insert(_through_midpoints(ring[:, 1:]), 0, ring[0, 0], axis=1) for ring in rings]
+    corner = [part.start for part in box]
+    points = mask.grid.to_patient(np.concatenate(rings) + corner)
+    ends = np.cumsum([len(ring) for ring in rings])[:-1]
+    return Contours(tuple(np.split(points, ends)), mask.grid.frame_of_reference)
 
 
-def _area_vector(ring: Float) -> Float:
-    """Return the area of a ring times its unit normal (Newell), shape (3,), mm²."""
-    centred = ring - ring.mean(axis=0)
-    vector: Float = 0.5 * np.cross(centred, np.roll(centred, -1, axis=0)).sum(axis=0)
-    return vector
+def _filled(array: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+    """Return the smallest box that holds all true voxels; None when there is none."""
+    slices = np.flatnonzero(array.any(axis=(1, 2)))
+    if not slices.size:
+        return None
+    flat: NDArray[np.bool_] = np.any(array[slices[0] : slices[-1] + 1], axis=0)
+    rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
+    z, y, x = (slice(int(hit[0]), int(hit[-1]) + 1) for hit in (slices, rows, columns))
+    return z, y, x
+
+
+def _parallel(planes: Planes, grid: Grid) -> bool:
+    """Whether the grid's slices are parallel to the contours, and follow each other along their normal."""
+    across = np.cross(grid.direction[:, 1], grid.direction[:, 2])
+    parallel = abs(float(across @ planes.normal)) / np.linalg.norm(across)
+    return bool(
+        parallel >= ALIGNED_COSINE and abs(float(grid.direction[:, 0] @ planes.normal)) >= ALIGNED_COSINE
+    )
 
 
 def _slab_fractions(planes: Planes, grid: Grid) -> Fraction:

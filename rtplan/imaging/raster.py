@@ -1,4 +1,4 @@
-"""Exact area coverage of polygons on a pixel lattice, and the rings around a mask's pixels."""
+"""Exact area coverage of polygons on a pixel lattice."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def coverage(rings: Sequence[Float], shape: tuple[int, int]) -> Float:
     rings = [ring for ring in rings if len(ring) >= 3]
     if not rings:
         return np.zeros(shape)
-    depth = _depths(rings)
+    depth = depths(rings)
     if depth is None:
         total = np.zeros(shape)
         for ring in rings:
@@ -70,7 +70,7 @@ def contains(ring: Float, points: Float) -> NDArray[np.bool_]:
     return odd
 
 
-def _depths(rings: Sequence[Float]) -> list[int] | None:
+def depths(rings: Sequence[Float]) -> list[int] | None:
     """Return in how many others each ring lies; None when two rings cross."""
     boxes = np.array([[*ring.min(axis=0), *ring.max(axis=0)] for ring in rings])
     depth = [0] * len(rings)
@@ -134,51 +134,3 @@ def _cut(starts: Float, ends: Float) -> tuple[Float, Float, Float, Float, NDArra
     pair = owner[:-1] == owner[1:]
     first, second = points[:-1][pair], points[1:][pair]
     return first[:, 0], first[:, 1], second[:, 0], second[:, 1], owner[:-1][pair]
-
-
-def pixel_rings(mask: NDArray[np.bool_]) -> list[Float]:
-    """Return the closed rings that run along the edges of a mask's pixels.
-
-    Parameters
-    ----------
-    mask : ndarray, shape (rows, columns), bool
-        One slice.
-
-    Returns
-    -------
-    list of ndarray, each shape (n, 2)
-        Corners (row, column) in pixel units, pixel centres at whole numbers; only corners where the ring
-        turns. Outer rings and holes; the sum of the signed areas is the number of pixels. Pixels that
-        touch only at a corner belong to different rings.
-    """
-    padded = np.pad(mask, 1)
-    edges: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for step, (dr, dc) in enumerate(((0, 1), (1, 0), (0, -1), (-1, 0))):
-        side = np.roll(padded, ((1, 0), (0, -1), (-1, 0), (0, 1))[step], axis=(0, 1))
-        for r, c in np.argwhere(padded & ~side):
-            corner = ((r, c), (r, c + 1), (r + 1, c + 1), (r + 1, c))[step]
-            edges.setdefault((int(corner[0]), int(corner[1])), []).append((dr, dc))
-    rings = []
-    while edges:
-        rings.append(np.array(_walk(edges)[::-1], np.float64) - 1.5)
-    return rings
-
-
-def _walk(edges: dict[tuple[int, int], list[tuple[int, int]]]) -> list[tuple[int, int]]:
-    """Take one ring out of the table of directed edges; return the corners where it turns."""
-    start = next(iter(edges))
-    at, step = start, (0, 0)
-    ring: list[tuple[int, int]] = []
-    while at in edges:
-        ways = edges[at]
-        turn = (step[1], -step[0])  # towards the inside, so that diagonal pixels stay apart
-        new = turn if turn in ways else ways[0]
-        ways.remove(new)
-        if not ways:
-            del edges[at]
-        if new != step:
-            ring.append(at)
-        at, step = (at[0] + new[0], at[1] + new[1]), new
-        if at == start and (step[1], -step[0]) not in edges.get(at, []):
-            break
-    return ring

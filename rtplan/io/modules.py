@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
@@ -25,6 +23,8 @@ from rtplan.io.header import CLASS_UIDS
 
 #: Stands in every object that rtplan writes.
 RESEARCH_ONLY = "research use only, not for clinical use"
+#: Version of rtplan that writes.
+VERSION = version("rtplan")
 
 #: SeriesNumber by kind, far from a scanner's own.
 SERIES_NUMBERS = {"CT": 9001, "MR": 9002, "RTSTRUCT": 9003, "RTPLAN": 9004, "RTDOSE": 9005, "REG": 9006}
@@ -96,7 +96,7 @@ def start(kind: str, identity: Identity, stamp: Stamp, *, series_uid: str, sop_u
     # implicit for RT objects: only there fits a decimal string of more than 65534 bytes (contours, fluence)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian if kind in ("CT", "MR") else ImplicitVRLittleEndian
     meta.ImplementationClassUID = hashed_uid("rtplan", "implementation")
-    meta.ImplementationVersionName = f"RTPLAN {version('rtplan')}"[:16]
+    meta.ImplementationVersionName = f"RTPLAN {VERSION}"[:16]
     header = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     header.SpecificCharacterSet = "ISO_IR 192"
     header.InstanceCreationDate, header.InstanceCreationTime = stamp.date, stamp.time
@@ -114,7 +114,7 @@ def start(kind: str, identity: Identity, stamp: Stamp, *, series_uid: str, sop_u
     if kind in ("CT", "MR", "REG"):
         header.Laterality = ""
     header.Manufacturer, header.ManufacturerModelName = "rtplan", "rtplan"
-    header.SoftwareVersions = version("rtplan")
+    header.SoftwareVersions = VERSION
     header.OperatorsName = ""
     return header
 
@@ -139,11 +139,6 @@ def decimals(values: Iterable[float]) -> list[str]:
 def put_numbers(header: Dataset, keyword: str, values: Iterable[str]) -> None:
     """Set a long decimal-string element from ready texts (not one object per number, so it is fast)."""
     header[Tag(keyword)] = DataElement(Tag(keyword), "DS", "\\".join(values), already_converted=True)
-
-
-def coordinates(points: NDArray[np.float64]) -> list[str]:
-    """Return points of shape (n, 3), mm, as decimal strings of 0.1 µm: x, y, z, x, y, z and so on."""
-    return [f"{value:.4f}".rstrip("0").rstrip(".") for value in (np.round(points, 4) + 0.0).ravel()]
 
 
 def reference(class_uid: str, sop_uid: str) -> Dataset:

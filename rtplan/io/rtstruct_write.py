@@ -1,59 +1,54 @@
-"""Write structures as an RTSTRUCT on an image: every contour refers to its slice."""
+"""Write structures as an RTSTRUCT on an image: every contour refers to its slice, every volume is kept."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.charset import default_encoding
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.tag import Tag
 
 from rtplan.domain import Contours, Identity, Image, Source, Structure
 from rtplan.errors import StructureError
-from rtplan.imaging.contour import contours_of
+from rtplan.imaging.contour import contours_of, mask_on
+from rtplan.imaging.keyhole import keyholes
+from rtplan.imaging.planes import volume_cc
 from rtplan.io import modules as md
+from rtplan.io.contour_items import DECIMALS, Contour, contour_sequence, decimal_texts
+from rtplan.io.roi_names import colour, short_names
+from rtplan.io.tps import Profile, load
+
+Rings = tuple[NDArray[np.float64], ...]
 
 #: Precedes the full name in ROIDescription when ROIName had to be shortened.
 FULL_NAME = "full name: "
-#: Longest ROIName that every planning system takes (clinical.md G.3).
-NAME_LENGTH = 16
-#: Colours by kind, and a round of them for organs (RGB).
-COLOURS = {
-    "GTV": (255, 0, 0),
-    "CTV": (255, 128, 0),
-    "PTV": (230, 25, 75),
-    "EXTERNAL": (0, 160, 0),
-    "SUPPORT": (128, 128, 128),
-    "MARKER": (255, 255, 0),
-    "CONTROL": (170, 170, 255),
-}
-ORGAN_COLOURS = (
-    (165, 90, 40),
-    (255, 215, 0),
-    (0, 130, 200),
-    (145, 30, 180),
-    (70, 240, 240),
-    (240, 50, 230),
-    (210, 245, 60),
-    (0, 128, 128),
-    (220, 190, 255),
-    (170, 110, 40),
-    (128, 128, 0),
-    (0, 0, 160),
-)
+#: A contour refers to a slice when all its points lie within this part of a spacing.
+ON_SLICE = 0.501
 
 
 @dataclass(frozen=True)
 class WrittenSet:
-    """What was written: file, UID, and ROINumber by structure name."""
+    """What was written: file, UID, ROINumber by structure name, and what became of the volumes.
+
+    Parameters
+    ----------
+    volume_errors : mapping of str to float
+        Volume of the contours that a reader gets / volume of the structure − 1.
+    volumes_cc : mapping of str to float
+        Volume of the contours that a reader gets.
+    """
 
     path: Path
     sop_uid: str
     roi_numbers: Mapping[str, int]
+    volume_errors: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    volumes_cc: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def write(
@@ -64,7 +59,7 @@ def write(
     identity: Identity,
     stamp: md.Stamp | None = None,
     label: str = "rtplan",
-    holes: Literal["plain", "xor"] = "plain",
+    tps: Profile | None = None,
 ) -> WrittenSet:
     """Write a structure set.
 
@@ -81,9 +76,8 @@ def write(
         Patient and study.
     label : str
         StructureSetLabel.
-    holes : str
-        ``plain``: a hole is a ring inside a ring, as most planning systems write it; ``xor``: the rings of
-        a plane with holes are CLOSEDPLANAR_XOR.
+    tps : Profile, optional
+        For which system; ``generic`` by default.
 
     Raises
     ------
@@ -92,58 +86,33 @@ def write(
     OutputError
         If the file cannot be written.
     """
-    stamp = stamp or md.Stamp()
+    stamp, tps = stamp or md.Stamp(), tps or load("generic")
     listed = list(structures)
-    short = short_names([structure.name for structure in listed])
+    short = short_names([structure.name for structure in listed], tps.name_length, tps.fitting)
     uid = stamp.uid("RTSTRUCT", label)
     series_uid = stamp.uid("series", "RTSTRUCT", label)
     header = md.start("RTSTRUCT", identity, stamp, series_uid=series_uid, sop_uid=uid)
     frame = md.frame_uid(image.grid.frame_of_reference)
-    _structure_set(header, stamp, label, frame, image.source)
+    _structure_set(header, stamp, tps.fitting(label)[: tps.name_length], frame, image.source)
     header.StructureSetROISequence = md.sequence()
     header.ROIContourSequence = md.sequence()
     header.RTROIObservationsSequence = md.sequence()
+    errors, volumes = {}, {}
     for number, structure in enumerate(listed, start=1):
-        rings = _rings(structure, image)
-        header.StructureSetROISequence.append(_roi(number, structure, short[structure.name], frame))
-        header.ROIContourSequence.append(_contours(number, structure, rings, _Slices(image), holes))
+        rings = _rings(structure, image, tps)
+        before, after = _volumes(structure, rings, image)
+        errors[structure.name], volumes[structure.name] = after / before - 1.0, after
+        header.StructureSetROISequence.append(_roi(number, structure, short[structure.name], frame, after))
+        header.ROIContourSequence.append(_contours(number, structure, rings, image, tps))
         header.RTROIObservationsSequence.append(_observation(number, structure))
     header.ApprovalStatus = "UNAPPROVED"
     md.save(header, path)
     numbers = {structure.name: number for number, structure in enumerate(listed, start=1)}
-    return WrittenSet(path, uid, MappingProxyType(numbers))
+    return WrittenSet(path, uid, *map(MappingProxyType, (numbers, errors, volumes)))  # type: ignore[arg-type]
 
 
-def short_names(names: Sequence[str], length: int = NAME_LENGTH) -> dict[str, str]:
-    """Return for each name one of at most ``length`` characters; all are unique regardless of case.
-
-    Raises
-    ------
-    StructureError
-        If two names are alike.
-
-    Examples
-    --------
-    >>> list(short_names(["Rectum", "Glnd_Submand_L_Part", "Glnd_Submand_L_Pole"]).values())
-    ['Rectum', 'Glnd_Submand_L_P', 'Glnd_Submand_L~2']
-    """
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if list(names).count(name) > 1})
-        raise StructureError(f"Two structures bear one name: {', '.join(twice)}.", action="rename one.")
-    taken: set[str] = set()
-    short: dict[str, str] = {}
-    for name in sorted(names, key=lambda n: len(n) > length):  # names that fit keep themselves
-        base = md.clipped(name, length) or "ROI"
-        choice, count = base, 1
-        while choice.casefold() in taken:
-            count += 1
-            choice = f"{base[: length - len(str(count)) - 1]}~{count}"
-        taken.add(choice.casefold())
-        short[name] = choice
-    return {name: short[name] for name in names}
-
-
-def _rings(structure: Structure, image: Image) -> tuple[NDArray[np.float64], ...]:
+def _rings(structure: Structure, image: Image, tps: Profile) -> Rings:
+    """Return the closed rings, each on a slice of the image where the system demands that."""
     region = structure.region
     contours = region if isinstance(region, Contours) else contours_of(region)
     if contours.frame_of_reference != image.grid.frame_of_reference:
@@ -153,11 +122,24 @@ def _rings(structure: Structure, image: Image) -> tuple[NDArray[np.float64], ...
             action="bring the structure into the image's frame by a registration.",
         )
     rings = tuple(ring for ring in contours.rings if len(ring) >= 3)
+    if rings and tps.contours_on_slices and None in _slices(rings, image):
+        rings = contours_of(mask_on(structure, image.grid)).rings
     if not rings:
         raise StructureError(
             f"{structure.name} is empty: it has no contour to write.", action="leave it out."
         )
     return rings
+
+
+def _volumes(structure: Structure, rings: Rings, image: Image) -> tuple[float, float]:
+    """Return the volume of the structure and of the rings as they are written, cc."""
+    region = structure.region
+    written = Contours(tuple(np.round(ring, DECIMALS) for ring in rings))
+    if isinstance(region, Contours):
+        thick = image.grid.spacing_zyx_mm[0]
+        return volume_cc(region, thick), volume_cc(written, thick)
+    before = int(np.count_nonzero(region.array)) * region.grid.voxel_cc
+    return before, volume_cc(written, region.grid.spacing_zyx_mm[0], fixed=True)
 
 
 def _structure_set(header: FileDataset, stamp: md.Stamp, label: str, frame: str, source: Source) -> None:
@@ -183,13 +165,17 @@ def _structure_set(header: FileDataset, stamp: md.Stamp, label: str, frame: str,
     item.RTReferencedStudySequence = md.sequence(study)
 
 
-def _roi(number: int, structure: Structure, short: str, frame: str) -> Dataset:
+def _roi(number: int, structure: Structure, short: str, frame: str, volume: float) -> Dataset:
     item = Dataset()
     item.ROINumber, item.ROIName = number, short
     item.ReferencedFrameOfReferenceUID = frame
     if short != structure.name:
         item.ROIDescription = FULL_NAME + md.clipped(structure.name, 1000)
-    item.ROIGenerationAlgorithm = "" if isinstance(structure.region, Contours) else "AUTOMATIC"
+    item.ROIVolume = md.decimal(round(volume, 6))
+    made = not isinstance(structure.region, Contours)
+    item.ROIGenerationAlgorithm = "AUTOMATIC" if made else ""
+    if made:
+        item.ROIGenerationDescription = md.clipped(f"rtplan {md.VERSION}, contours along voxel edges", 64)
     return item
 
 
@@ -200,46 +186,56 @@ def _observation(number: int, structure: Structure) -> Dataset:
     return item
 
 
-class _Slices:
-    """The slices of the image: which one a ring lies on."""
-
-    def __init__(self, image: Image) -> None:
-        self.grid, self.source = image.grid, image.source
-
-    def reference(self, ring: NDArray[np.float64]) -> Dataset | None:
-        """Return the reference to the slice within half a spacing of every point, or None."""
-        depth = self.grid.to_index(ring)[:, 0]
-        k = round(float(depth.mean()))
-        if not 0 <= k < len(self.source.sop_uids) or float(np.abs(depth - k).max()) > 0.501:
-            return None
-        return md.reference(self.source.sop_class_uid, self.source.sop_uids[k])
-
-    def plane(self, ring: NDArray[np.float64]) -> float:
-        """Return the depth of a ring along the slice normal, as a key."""
-        return round(float(self.grid.to_index(ring)[:, 0].mean()), 3)
+def _depths(rings: Rings, image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean depth of each ring along the slices, in slices, and how far its points leave it."""
+    lengths = np.array([len(ring) for ring in rings])
+    inverse = np.linalg.inv(image.grid.affine[:3, :3])[0]
+    depth = (np.concatenate(rings) - image.grid.origin_mm) @ inverse
+    first = np.cumsum(lengths) - lengths
+    mean = np.add.reduceat(depth, first) / lengths
+    away = np.maximum(np.maximum.reduceat(depth, first) - mean, mean - np.minimum.reduceat(depth, first))
+    return mean, away
 
 
-def _contours(
-    number: int,
-    structure: Structure,
-    rings: Sequence[NDArray[np.float64]],
-    slices: _Slices,
-    holes: Literal["plain", "xor"],
-) -> Dataset:
+def _slices(rings: Rings, image: Image) -> list[int | None]:
+    """Return the slice on which each ring lies, or None."""
+    mean, away = _depths(rings, image)
+    near = np.rint(mean)
+    count = len(image.source.sop_uids) or image.grid.shape[0]
+    on = (np.abs(mean - near) + away <= ON_SLICE) & (near >= 0) & (near < count)
+    return [int(k) if good else None for k, good in zip(near, on, strict=True)]
+
+
+def _contours(number: int, structure: Structure, rings: Rings, image: Image, tps: Profile) -> Dataset:
     item = Dataset()
     item.ReferencedROINumber = number
-    item.ROIDisplayColor = list(COLOURS.get(structure.kind, ORGAN_COLOURS[number % len(ORGAN_COLOURS)]))
-    item.ContourSequence = md.sequence()
-    planes = [slices.plane(ring) for ring in rings]
-    for count, (ring, plane) in enumerate(zip(rings, planes, strict=True), start=1):
-        contour = Dataset()
-        contour.ContourNumber = count
-        together = holes == "xor" and planes.count(plane) > 1
-        contour.ContourGeometricType = "CLOSEDPLANAR_XOR" if together else "CLOSED_PLANAR"
-        image = slices.reference(ring)
-        if image is not None:
-            contour.ContourImageSequence = md.sequence(image)
-        contour.NumberOfContourPoints = len(ring)
-        md.put_numbers(contour, "ContourData", md.coordinates(ring))
-        item.ContourSequence.append(contour)
+    item.ROIDisplayColor = list(colour(structure.kind, number))
+    planes = np.round(_depths(rings, image)[0], 3).tolist()
+    shared = Counter(planes)
+    if tps.holes == "keyhole" and max(shared.values()) > 1:
+        rings = _joined(rings, planes, image)
+        planes = np.round(_depths(rings, image)[0], 3).tolist()
+    source = image.source
+    slices = _slices(rings, image) if source.sop_uids else [None] * len(rings)
+    item.set_original_encoding(True, True, default_encoding)  # so that its bytes are written untouched
+    item[Tag("ContourSequence")] = contour_sequence(
+        Contour(
+            kind="CLOSEDPLANAR_XOR" if tps.holes == "xor" and shared[plane] > 1 else "CLOSED_PLANAR",
+            points=text,
+            count=len(ring),
+            image=None if k is None else (source.sop_class_uid, source.sop_uids[k]),
+        )
+        for ring, plane, text, k in zip(rings, planes, decimal_texts(rings), slices, strict=True)
+    )
     return item
+
+
+def _joined(rings: Rings, planes: Sequence[float], image: Image) -> Rings:
+    """Return the rings with keyholes in place of holes."""
+    along, down = image.grid.direction[:, 2], image.grid.direction[:, 1]
+    normal = np.cross(along, down)
+    normal = normal / np.linalg.norm(normal)
+    found: list[NDArray[np.float64]] = []
+    for plane in dict.fromkeys(planes):
+        found += keyholes([r for r, at in zip(rings, planes, strict=True) if at == plane], along, normal)
+    return tuple(found)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rtplan.imaging.raster import contains, coverage, pixel_rings, ring_area
+from rtplan.imaging.lattice import pixel_rings
+from rtplan.imaging.raster import contains, coverage, ring_area
 
 
 def ellipse(centre, half, turn=0.0, count=4000) -> np.ndarray:

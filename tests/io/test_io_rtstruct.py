@@ -1,5 +1,7 @@
 """Contours come in as they were drawn; what is left out is said; what we write comes back voxel for voxel."""
 
+from collections import Counter
+
 import numpy as np
 import pydicom
 import pytest
@@ -8,8 +10,8 @@ from scipy.spatial.transform import Rotation
 from rtplan.domain import Contours, Grid, Identity, Image, Mask, Source, Structure
 from rtplan.errors import DicomError, StructureError
 from rtplan.imaging.contour import mask_on
-from rtplan.io import rtstruct
-from rtplan.io.rtstruct_write import short_names
+from rtplan.io import rtstruct, tps
+from rtplan.io.roi_names import short_names
 
 
 def test_contours_and_kinds_come_in(bare, tmp_path):
@@ -122,15 +124,16 @@ def phantom(shape=(20, 40, 50)):
     return Image(grid, np.zeros(shape), "CT", source), radius
 
 
-@pytest.mark.parametrize("holes", ["plain", "xor"])
+@pytest.mark.parametrize("holes", ["plain", "xor", "keyhole"])
 def test_masks_with_holes_come_back_voxel_for_voxel_on_a_tilted_grid(tmp_path, holes):
     image, radius = phantom()
+    profile = tps.load("generic").model_copy(update={"holes": holes})
     wanted = [
         Structure("Rectal_Wall", "ORGAN", Mask(image.grid, (radius < 25) & (radius > 12))),
         Structure("PTVp_7700_with_a_long_name", "PTV", Mask(image.grid, radius < 20)),
         Structure("One_Voxel", "ORGAN", Mask(image.grid, radius < 0.5)),
     ]
-    done = rtstruct.write(wanted, tmp_path / "rs.dcm", image=image, identity=Identity("P"), holes=holes)
+    done = rtstruct.write(wanted, tmp_path / "rs.dcm", image=image, identity=Identity("P"), tps=profile)
     found = rtstruct.read(done.path)
     assert dict(done.roi_numbers) == {s.name: n for n, s in enumerate(wanted, start=1)}
     assert [(s.name, s.kind) for s in found.structures] == [(s.name, s.kind) for s in wanted]
@@ -138,6 +141,15 @@ def test_masks_with_holes_come_back_voxel_for_voxel_on_a_tilted_grid(tmp_path, h
         np.testing.assert_array_equal(mask_on(after, image.grid).array, before.region.array)
     ds = pydicom.dcmread(done.path)
     assert all(len(roi.ROIName) <= 16 for roi in ds.StructureSetROISequence)
+    kinds = {c.ContourGeometricType for item in ds.ROIContourSequence for c in item.ContourSequence}
+    assert ("CLOSEDPLANAR_XOR" in kinds) == (holes == "xor")
+    drawn = ds.ROIContourSequence[0].ContourSequence
+    rings = Counter(c.ContourImageSequence[0].ReferencedSOPInstanceUID for c in drawn)
+    assert (max(rings.values()) == 1) == (holes == "keyhole")
+    for structure, roi in zip(wanted, ds.StructureSetROISequence, strict=True):
+        volume = np.count_nonzero(structure.region.array) * image.grid.voxel_cc
+        assert float(roi.ROIVolume) == pytest.approx(volume, rel=2e-4)
+        assert abs(done.volume_errors[structure.name]) < 2e-4
 
 
 def test_every_contour_refers_to_its_slice(tmp_path):
