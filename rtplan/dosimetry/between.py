@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from rtplan.domain import Grid, Mask, Structure
-from rtplan.imaging.contour import ALIGNED_COSINE, GAP_SPACINGS, Planes, mask_on, planes_of
+from rtplan.imaging.contour import ALIGNED_COSINE, mask_on
+from rtplan.imaging.planes import GAP_SPACINGS, Planes, planes_of
 from rtplan.imaging.raster import coverage
 from rtplan.imaging.resample import demand_frames
 

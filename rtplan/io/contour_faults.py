@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rtplan.domain import Contours
 from rtplan.domain.notice import Severity
-from rtplan.imaging.contour import GAP_SPACINGS, Planes, planes_of
+from rtplan.imaging.planes import GAP_SPACINGS, Planes, planes_of
 from rtplan.imaging.crossing import cross, crosses_itself, doubtful_area, plane_axes, shared_area
 from rtplan.imaging.raster import contains, ring_area
 
