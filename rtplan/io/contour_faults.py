@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from rtplan.domain import Contours
 from rtplan.domain.notice import Severity
-from rtplan.imaging.planes import GAP_SPACINGS, Planes, planes_of
 from rtplan.imaging.crossing import cross, crosses_itself, doubtful_area, plane_axes, shared_area
+from rtplan.imaging.planes import GAP_SPACINGS, Planes, planes_of
 from rtplan.imaging.raster import contains, ring_area
 
 Float = NDArray[np.float64]
