@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tomllib
 import unicodedata
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rtplan import resources
 from rtplan.domain import Notice
-from rtplan.errors import FormatError, UnknownName
+from rtplan.errors import FormatError
 
 #: The profile of an export for which none was asked.
 DEFAULT = "generic"
+#: Where the profiles lie (``rtplan/io/profiles``).
+SHELF = "io/profiles"
 Holes = Literal["plain", "xor", "keyhole"]
 
 
@@ -114,10 +115,7 @@ class Profile(Settings):
 
 def names() -> tuple[str, ...]:
     """Return the names of the shipped profiles."""
-    shelf = files("rtplan.io").joinpath("profiles")
-    return tuple(
-        sorted(item.name.removesuffix(".toml") for item in shelf.iterdir() if item.name[-5:] == ".toml")
-    )
+    return resources.names(SHELF)
 
 
 def load(name: str) -> Profile:
@@ -128,16 +126,10 @@ def load(name: str) -> Profile:
     UnknownName
         If there is no such profile.
     FormatError
-        If the file does not hold a profile, or a setting departs from the default without a rule.
+        If the file does not hold a profile, or its settings and rules do not agree.
     """
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise UnknownName(f"There is no file {name}.", action="check the path.")
-        return _parsed(path.read_text(encoding="utf-8"), name)
-    if name not in names():
-        raise UnknownName(f"There is no TPS profile {name!r}. Known: {', '.join(names())}.")
-    return _parsed(files("rtplan.io").joinpath("profiles", f"{name}.toml").read_text("utf-8"), name)
+    path = resources.find(SHELF, name)
+    return _parsed(path.read_text(encoding="utf-8"), str(path))
 
 
 def _parsed(text: str, where: str) -> Profile:
