@@ -52,6 +52,8 @@ class Place:
         Keep finished results of the same inputs and settings.
     overwrite : bool
         Replace finished results.
+    series : tuple of str
+        SeriesInstanceUIDs to use where the rule would take another one.
     """
 
     folder: Path
@@ -60,11 +62,12 @@ class Place:
     names: Path | None = None
     resume: bool = False
     overwrite: bool = False
+    series: tuple[str, ...] = ()
 
 
 def read(place: Place) -> Patient:
     """Read the patient through the DICOM door."""
-    return read_patient(place.folder, structures=place.structures, names=place.names)
+    return read_patient(place.folder, structures=place.structures, names=place.names, series=place.series)
 
 
 def run_case(
@@ -173,7 +176,7 @@ def _manifest(place: Place, settings: CaseSettings, patient: Patient, command: s
         schema=1,
         rtplan_version=version("rtplan"),
         command=command,
-        settings=settings.plain(),
+        settings=settings.plain() | ({"series": list(place.series)} if place.series else {}),
         seed=settings.seed,
         device=settings.device,
         threads=threads(),

@@ -17,6 +17,10 @@ Protocol = Annotated[str, typer.Option("--protocol", help="Name (see rtplan prot
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:0, mps or auto.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of every draw.")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: all cores.", min=0)]
+Series = Annotated[
+    list[str] | None,
+    typer.Option("--series", help="SeriesInstanceUID to use where the rule takes another; may be repeated."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 

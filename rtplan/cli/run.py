@@ -14,6 +14,7 @@ from rtplan.cli.options import (
     Protocol,
     Quiet,
     Seed,
+    Series,
     Threads,
     print_json,
     progress,
@@ -31,6 +32,7 @@ def command(
     out: Out,
     structures: Annotated[Path | None, typer.Option(help="An RTSTRUCT that is not in the folder.")] = None,
     names: Annotated[Path | None, typer.Option(help="Map of clinic names to TG-263 (TOML).")] = None,
+    series: Series = None,
     arms: Annotated[str, typer.Option(help="Density images to compare, with commas.")] = "",
     plan_on: Annotated[str | None, typer.Option(help="Arm that the plan is made on (SynCT …).")] = None,
     margin: Annotated[list[str] | None, typer.Option(help="NAME=MM or NAME=L,R,A,P,S,I.")] = None,
@@ -65,7 +67,7 @@ def command(
         seed=seed,
         device=device,
     )
-    place = Place(folder, out, structures, names, resume, overwrite)
+    place = Place(folder, out, structures, names, resume, overwrite, tuple(series or ()))
     if dry_run:
         return _forecast(place, settings)
     patient = run_case(place, settings, say=progress(quiet))

@@ -12,7 +12,8 @@ from rtplan.io import geometry
 from rtplan.io import header as hd
 from rtplan.io.stack import Stack
 
-#: Proton gyromagnetic ratio, MHz/T, and the distance of fat from water, ppm (clinical.md F.2: -3.4 ppm).
+#: Proton gyromagnetic ratio, MHz/T, and how far fat resonates below water, ppm: 3.4, 217 Hz at 1.5 T, as in
+#: models/tissue/sequences.toml (clinical.md F.2); teaching texts say 3.5 (revisemri.com, xrayphysics.com).
 GAMMA_MHZ_PER_T, FAT_PPM = 42.577, 3.4
 
 #: Tokens of ImageType that say how the scanner corrected gradient distortion.
@@ -77,10 +78,14 @@ def _extent(slices: Sequence[geometry.Slice]) -> dict[str, Any]:
     }
 
 
-def _fat_shift(header: Dataset, facts: Mapping[str, Any], item: geometry.Slice) -> dict[str, float]:
+def _fat_shift(header: Dataset, facts: Mapping[str, Any], item: geometry.Slice) -> dict[str, Any]:
     bandwidth, field = facts.get("bandwidth_hz_per_px"), facts.get("field_strength_t")
-    phase = hd.text(header, "InPlanePhaseEncodingDirection").upper()
-    if not bandwidth or not field or phase[:3] not in ("ROW", "COL"):
+    phase = hd.text(header, "InPlanePhaseEncodingDirection").upper()[:3]
+    if phase not in ("ROW", "COL"):
         return {}
-    pixel = item.spacing[0] if phase.startswith("ROW") else item.spacing[1]
-    return {"fat_shift_mm": FAT_PPM * GAMMA_MHZ_PER_T * field / bandwidth * pixel}
+    known = {"phase_encoding": "rows" if phase == "ROW" else "columns"}
+    if not bandwidth or not field:
+        return known
+    pixels = FAT_PPM * GAMMA_MHZ_PER_T * field / bandwidth
+    spacing = item.spacing[0] if phase == "ROW" else item.spacing[1]
+    return {**known, "fat_shift_px": pixels, "fat_shift_mm": pixels * spacing}

@@ -80,6 +80,12 @@ def line(header: Dataset, keyword: str) -> str:
     return shown.strip() if len(shown) <= 64 and shown.isprintable() else "unreadable"
 
 
+def undecoded(header: Dataset, keyword: str) -> str:
+    """Return a value as it is decoded, with all its signs; empty when absent. Not to be shown."""
+    value = _value(header, keyword)
+    return "" if value is None else str(value)
+
+
 def code(header: Dataset, keyword: str) -> str:
     """Return a coded word (VR CS) as it may be shown; ``unreadable`` when it is none."""
     value = text(header, keyword)

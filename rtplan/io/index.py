@@ -39,6 +39,9 @@ TAGS = (
 
 #: Endings of files that ought to be DICOM: one that is not is said, never passed over.
 DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+#: Objects that are read without their UIDs too: they are single, so nothing is mixed up by it.
+BY_MODALITY = ("RTDOSE", "RTPLAN", "RTSTRUCT")
+_UIDS = ("SOPInstanceUID", "SeriesInstanceUID")
 #: Pseudonyms of one project are alike on every machine; a clinic gives a salt of its own.
 SALT = "rtplan"
 
@@ -115,7 +118,7 @@ class Folder:
     def series(self, *kinds: str) -> tuple[Series, ...]:
         """Return the series of these kinds (``CT``, ``MR``, ``RTSTRUCT`` …), largest first; all if none."""
         wanted = [e for e in self.entries if not kinds or e.kind in kinds]
-        groups = _grouped(wanted, lambda entry: f"{entry.series_uid}|{entry.kind}")
+        groups = _grouped(wanted, lambda entry: f"{entry.series_uid or entry.path}|{entry.kind}")
         found = [Series(group[0].series_uid, group[0].kind, group) for group in groups.values()]
         return tuple(sorted(found, key=lambda s: (-len(s.entries), str(s.first.path))))
 
@@ -124,7 +127,7 @@ class Folder:
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
 
-def index(folder: Path, *, salt: str = SALT, progress: Callable[[int], None] | None = None) -> Folder:
+def index(folder: Path, *, salt: str = SALT, progress: Callable[[int, int], None] | None = None) -> Folder:
     """Read the headers of every DICOM file below a folder.
 
     Files that are not DICOM are passed over; DICOM files that cannot be read are listed as skipped.
@@ -136,7 +139,7 @@ def index(folder: Path, *, salt: str = SALT, progress: Callable[[int], None] | N
     salt : str
         Enters the pseudonyms (`pseudonym`).
     progress : callable, optional
-        Called with the number of files seen so far.
+        Called with the number of files seen so far, and of all.
 
     Raises
     ------
@@ -147,9 +150,10 @@ def index(folder: Path, *, salt: str = SALT, progress: Callable[[int], None] | N
     entries: list[Entry] = []
     skipped: list[tuple[Path, str]] = []
     with hd.quiet():
-        for count, path in enumerate(_files(folder), start=1):
+        paths = list(_files(folder))
+        for count, path in enumerate(paths, start=1):
             if progress is not None:
-                progress(count)
+                progress(count, len(paths))
             try:
                 entry = _entry(path, salt)
                 if entry is not None:
@@ -172,7 +176,8 @@ def entry_of(path: Path, salt: str = SALT) -> Entry:
     Raises
     ------
     DicomError
-        If the file is no DICOM, damaged or has no SOPClassUID, SOPInstanceUID or SeriesInstanceUID.
+        If the file is no DICOM, damaged, or an image without SOPClassUID, SOPInstanceUID or
+        SeriesInstanceUID.
     """
     entry = _entry(path, salt)
     if entry is None:
@@ -186,17 +191,15 @@ def _entry(path: Path, salt: str) -> Entry | None:
         return None
     header = opened.header
     with hd.guarded(path):
-        missing = [
-            key for key in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID") if not hd.text(header, key)
-        ]
-        if missing:
+        kind = _kind(header)
+        missing = [key for key in ("SOPClassUID", *_UIDS) if not hd.text(header, key)]
+        if missing and kind not in BY_MODALITY:
             action = "export it again."
             raise DicomError(f"The object has no {' and no '.join(missing)}.", where=str(path), action=action)
-        class_uid, modality = hd.uid(header, "SOPClassUID"), hd.code(header, "Modality")
         return Entry(
             path=path,
             header=header,
-            kind=hd.SOP_CLASSES.get(class_uid, f"other ({modality})"),
+            kind=kind,
             sop_uid=hd.uid(header, "SOPInstanceUID"),
             series_uid=hd.uid(header, "SeriesInstanceUID"),
             study_uid=hd.uid(header, "StudyInstanceUID"),
@@ -205,6 +208,14 @@ def _entry(path: Path, salt: str) -> Entry | None:
             pixels_at=opened.pixels_at,
             stamp=opened.stamp,
         )
+
+
+def _kind(header: Dataset) -> str:
+    """Return the kind of an object: by its SOP class; by Modality where it has none."""
+    class_uid, modality = hd.uid(header, "SOPClassUID"), hd.code(header, "Modality")
+    if not class_uid and modality in BY_MODALITY:
+        return modality
+    return hd.SOP_CLASSES.get(class_uid, f"other ({modality})")
 
 
 def pseudonym(patient_id: str, salt: str = SALT) -> str:

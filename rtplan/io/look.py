@@ -11,7 +11,19 @@ from rtplan.io.index import Entry, Folder
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a series or an RT object, with what it refers to."""
+    """One line of the table: a series or an RT object, with what it refers to.
+
+    Parameters
+    ----------
+    patient, study, uid, sop_uid : str
+        Pseudonym, StudyInstanceUID, SeriesInstanceUID, and SOPInstanceUID of a single object.
+    kind, role, description, geometry : str
+        What it is, what it is used as, how it is called, its size.
+    count : int
+        Files of a series; structures, beams or transforms of an object.
+    links : tuple of str
+        What it refers to: ``frame UID``, ``series UID``, ``structure set UID``, ``plan UID``.
+    """
 
     patient: str
     kind: str
@@ -21,6 +33,8 @@ class Row:
     geometry: str
     uid: str
     links: tuple[str, ...] = ()
+    study: str = ""
+    sop_uid: str = ""
 
 
 @dataclass
@@ -39,7 +53,18 @@ class Look:
     def row(self, entry: Entry, role: str, description: str, count: int, shape: str, *links: str) -> None:
         """Add a row to the table."""
         self.rows.append(
-            Row(self.person, entry.kind, role, description, count, shape, entry.series_uid, links)
+            Row(
+                patient=self.person,
+                kind=entry.kind,
+                role=role,
+                description=description,
+                count=count,
+                geometry=shape,
+                uid=entry.series_uid,
+                links=links,
+                study=entry.study_uid,
+                sop_uid=entry.sop_uid,
+            )
         )
 
 

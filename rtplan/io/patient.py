@@ -41,7 +41,7 @@ def read_patient(
     names : Path, optional
         TOML map of structure names (`rtplan.io.names.load`).
     series : collection of str
-        SeriesInstanceUIDs to use, where the rule (`choose.choose`) would take another one.
+        SeriesInstanceUIDs that are taken for their role where the rule (`choose.choose`) would take another.
     salt : str
         Patient.key is the first 12 hexadecimal digits of SHA-256(salt + PatientID).
 

@@ -16,6 +16,17 @@ def block(shape=(5, 6, 7)):
     return RNG.integers(0, 1500, shape).astype(np.int16)
 
 
+def body(shape=(5, 40, 40)):
+    """Return a disc of water in air; on pixels of 4 mm its skin is in the image all round."""
+    rows, columns = np.ogrid[: shape[1], : shape[2]]
+    inside = (rows - shape[1] / 2) ** 2 + (columns - shape[2] / 2) ** 2 < (0.4 * shape[1]) ** 2
+    return np.broadcast_to(np.where(inside, 0, -1000), shape).astype(np.int16)
+
+
+#: Slices as thick as they lie apart, square pixels: nothing to say of a body on them.
+PLAIN = {"spacing": (3.0, 4.0, 4.0), "change": lambda ds, k: setattr(ds, "SliceThickness", 3.0)}
+
+
 def run(*arguments):
     with pytest.raises(SystemExit) as left:
         main(["check", *map(str, arguments)])
@@ -23,7 +34,7 @@ def run(*arguments):
 
 
 def test_a_good_folder_is_usable(bare, tmp_path, capsys):
-    bare.series(tmp_path / "ct", block())
+    bare.series(tmp_path / "ct", body(), **PLAIN)
     bare.rtstruct(tmp_path / "rs.dcm", [("Bladder", "ORGAN", [("CLOSED_PLANAR", bare.square(-27, 0, 5))])])
     bare.rtdose(tmp_path / "rd.dcm", np.ones((4, 5, 6), np.uint16))
     assert run(tmp_path, "--json") == 0
@@ -32,13 +43,14 @@ def test_a_good_folder_is_usable(bare, tmp_path, capsys):
     assert [row["kind"] for row in said["objects"]] == ["CT", "RTSTRUCT", "RTDOSE"]
     assert said["objects"][0]["role"] == "CT"
     assert f"frame {bare.frame}" in said["objects"][1]["links"]
+    assert [patient["studies"] for patient in said["patients"]] == [[said["objects"][0]["study"]]]
     assert said["notices"] == []
     assert "SECRET" not in json.dumps(said)
 
 
 def test_a_broken_folder_is_refused_with_all_its_problems(bare, tmp_path, capsys):
-    bare.series(tmp_path / "ct", block())[2].unlink()
-    bare.series(tmp_path / "other", block(), uid="1.2.826.0.1.99.6", person="SECRET-ID-78")
+    bare.series(tmp_path / "ct", body(), **PLAIN)[2].unlink()
+    bare.series(tmp_path / "other", body(), uid="1.2.826.0.1.99.6", person="SECRET-ID-78", **PLAIN)
     assert run(tmp_path, "--json") == 1
     text = capsys.readouterr().out
     codes = {n["code"]: n["severity"] for n in json.loads(text)["notices"]}
