@@ -1,8 +1,9 @@
-"""rtplan dvh: DVH metrics and goals of a dose, from DICOM, NIfTI or MHA."""
+"""rtplan dvh: DVH metrics, goals and surface maps of one course or several, from DICOM or volume files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,22 +13,32 @@ from rtplan.cli.options import AsJson, print_json
 
 if TYPE_CHECKING:
     from rtplan.domain import Dose, Finding, Notice, Structure
-    from rtplan.dosimetry.dvh import Settings
+    from rtplan.dosimetry.asking import Courses
+    from rtplan.dosimetry.metric import Metric
+    from rtplan.dosimetry.protocol import Protocol
+    from rtplan.dosimetry.surface import SurfaceMap
 
-STANDARD = ("Volume[cc]", "D98%[Gy]", "D50%[Gy]", "D2%[Gy]", "Mean[Gy]", "Min[Gy]", "Max[Gy]")
+#: Step of the findings that stand beside the other program's.
+CHECKED = "dvh cross-check"
 
 
 def command(
-    dose: Path = typer.Option(..., "--dose", help="RTDOSE, NIfTI or MHA in Gy."),
+    dose: list[Path] = typer.Option(
+        ..., "--dose", help="RTDOSE, NIfTI or MHA in Gy; again for each further course (a boost)."
+    ),
     structures: Path = typer.Option(..., "--structures", help="RTSTRUCT, or a label map."),
     structure: list[str] = typer.Option([], "--structure", help="Name; may be given again. All by default."),
-    names: Path | None = typer.Option(None, "--names", help="Map of clinic names to TG-263 (TOML)."),
     metric: list[str] = typer.Option(
         [], "--metric", help="TG-263: D95%[Gy], V20Gy[%] …; may be given again."
     ),
     protocol: str | None = typer.Option(None, "--protocol", help="Evaluate the goals of a protocol."),
     rx: float | None = typer.Option(None, "--rx", help="Prescription, Gy, that a % of dose refers to."),
-    fractions: int | None = typer.Option(None, "--fractions", help="Number of fractions, for EQD2.", min=1),
+    fractions: list[int] = typer.Option(
+        [], "--fractions", help="Number of fractions, for EQD2; once per --dose.", min=1
+    ),
+    derive: list[str] = typer.Option(
+        [], "--derive", help="'Ring = (PTV + 10) - PTV'; may be given again (docs/dosimetry)."
+    ),
     caps: Literal["none", "half_slice", "rounded"] = typer.Option(
         "rounded", "--caps", help="Beyond the ends."
     ),
@@ -35,7 +46,14 @@ def command(
     outside: Literal["refuse", "bounds", "zero"] = typer.Option(
         "refuse", "--outside", help="Off the dose grid."
     ),
-    out: Path | None = typer.Option(None, "--out", help="CSV of the curve (one structure: FILE.csv)."),
+    surface: bool = typer.Option(False, "--surface", help="Dose surface map of each --structure (a tube)."),
+    level: list[float] = typer.Option(
+        [], "--level", help="Dose level of the surface, Gy; may be given again."
+    ),
+    out: Path | None = typer.Option(
+        None, "--out", help="CSV of the curve (FILE_NAME.csv each of several structures)."
+    ),
+    plot: Path | None = typer.Option(None, "--plot", help="PNG of the curves (and FILE_NAME_surface.png)."),
     cross_check: bool = typer.Option(False, "--cross-check", help="Print dicompyler-core beside."),
     as_json: AsJson = False,
 ) -> None:
@@ -43,133 +61,197 @@ def command(
 
     Example: rtplan dvh --dose RD.dcm --structures RS.dcm --structure Rectum --metric V50Gy[%]
     """
-    from rtplan.cli.readings import read_dose, read_structures
+    from rtplan.cli import dvh_print, dvh_write
+    from rtplan.dosimetry.asking import Courses
     from rtplan.dosimetry.dvh import Settings
+    from rtplan.dosimetry.metric import parse
+    from rtplan.dosimetry.protocol import load_protocol
 
-    settings = Settings(caps=caps, interpolation=interpolation, outside=outside)
-    read = read_dose(dose, fractions)
-    frame = read.grid.frame_of_reference
-    renamed = protocol is not None or names is not None
-    found, notices = read_structures(structures, structure, frame, names, rename=renamed)
-    if protocol is not None:
-        findings = _judged(protocol, found, read, settings)
-    else:
-        findings = [f for s in found for f in _read(s, read, metric or list(STANDARD), rx, settings)]
-    if out is not None:
-        _write(out, found, read, settings)
+    if rx is not None and not rx > 0:
+        raise typer.BadParameter(f"--rx wants a prescription above 0 Gy, got {rx:g}.")
+    if surface and not structure:
+        raise typer.BadParameter("--surface wants the tube's name: add --structure Rectum.")
+    metrics = [parse(text) for text in metric]
+    goals = load_protocol(protocol) if protocol is not None else None
+    case = _read(dose, fractions, structures, derive, goals)
+    shown = _chosen(case.structures, structure)
+    courses = Courses(case.doses, Settings(caps=caps, interpolation=interpolation, outside=outside))
+    findings, notices = _findings(case, shown, courses, _Wanted(metrics, goals, rx, structure)), case.notices
+    maps, more = _maps(shown, courses, level) if surface else ([], [])
+    findings += more
     if cross_check:
-        findings += _peer(structures, dose, found, names, renamed=renamed)
+        peers, said = _peer(structures, dose, shown, courses)
+        findings, notices = findings + peers, [*notices, *said]
+    if out is not None or plot is not None:
+        notices = [*notices, *dvh_write.write(out, plot, shown, courses, maps)]
+    stated: dict[str, object] = {"caps": caps, "interpolation": interpolation, "outside": outside}
+    stated["fractions"] = [read.fractions for read in case.doses]
     if as_json:
-        print_json(findings, notices, settings=_said(settings))
+        print_json(findings, notices, settings=stated)
     else:
-        _print(findings, notices, settings)
+        dvh_print.show(findings, notices, stated)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What was read: the courses' doses, and all structures, derived ones included."""
+
+    doses: tuple[Dose, ...]
+    structures: tuple[Structure, ...]
+    notices: list[Notice]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked of the structures."""
+
+    metrics: list[Metric]
+    protocol: Protocol | None
+    rx_gy: float | None
+    names: list[str]
 
 
 def _read(
-    structure: Structure, dose: Dose, metrics: Sequence[str], rx: float | None, settings: Settings
-) -> list[Finding]:
+    paths: list[Path], fractions: list[int], structures: Path, derive: list[str], protocol: Protocol | None
+) -> _Case:
+    from rtplan.cli.readings import frame_of, in_frame, read_courses, read_structures
+    from rtplan.dosimetry.courses import physical_sum
+    from rtplan.dosimetry.derived import follow
+    from rtplan.dosimetry.recipe import parse_recipe
+
+    recipes = [parse_recipe(text) for text in derive]
+    doses = read_courses(paths, fractions)
+    found, said = read_structures(structures, [], doses[0].grid.frame_of_reference)
+    doses = tuple(in_frame(dose, frame_of(found)) for dose in doses)
+    table = {structure.name: structure for structure in found}
+    notices = [*said, *_by_protocol(protocol, table)]
+    for recipe in recipes:
+        dose = physical_sum(doses) if recipe.levels_gy else None
+        table[recipe.make] = follow(recipe, table, dose)
+        notices.append(_derived(recipe.make, recipe.text, ""))
+    return _Case(doses, tuple(table.values()), notices)
+
+
+def _by_protocol(protocol: Protocol | None, table: dict[str, Structure]) -> list[Notice]:
+    """Add what the protocol derives and is not there yet, in its order; say what was done."""
+    from rtplan.domain import Notice
+    from rtplan.dosimetry.derived import follow
+    from rtplan.dosimetry.recipe import recipe_of
+
+    notices = []
+    for rule in protocol.derive if protocol is not None else ():
+        recipe = recipe_of(rule)
+        lacking = [name for name in recipe.names if name not in table]
+        if rule.make in table:
+            text = f"{rule.make} is there already and is kept as drawn."
+            notices.append(Notice("STRUCTURE_KEPT", "info", text, structure=rule.make))
+        elif lacking:
+            text = f"{rule.make} is not derived: {', '.join(lacking)} missing."
+            notices.append(Notice("STRUCTURE_NOT_DERIVED", "warn", text, structure=rule.make))
+        else:
+            table[rule.make] = follow(recipe, table)
+            unsure = "" if rule.verified else " (the source of this rule is not verified)"
+            notices.append(_derived(rule.make, recipe.text, unsure))
+    return notices
+
+
+def _derived(name: str, text: str, more: str) -> Notice:
+    from rtplan.domain import Notice
+
+    return Notice("STRUCTURE_DERIVED", "info", f"{text}{more}.", structure=name)
+
+
+def _chosen(structures: Sequence[Structure], wanted: list[str]) -> tuple[Structure, ...]:
+    from rtplan.errors import UnknownName
+
+    table = {structure.name: structure for structure in structures}
+    for name in wanted:
+        if name not in table:
+            raise UnknownName(f"There is no structure {name!r}. Known: {', '.join(sorted(table))}.")
+    return tuple(table[name] for name in dict.fromkeys(wanted)) if wanted else tuple(structures)
+
+
+def _findings(case: _Case, shown: Sequence[Structure], courses: Courses, wanted: _Wanted) -> list[Finding]:
+    from rtplan.dosimetry.asking import goal_findings, metric_findings, standard_metrics, target_findings
+
+    found: list[Finding] = []
+    if wanted.protocol is not None:
+        found += goal_findings(case.structures, courses, wanted.protocol, wanted.names)
+    if wanted.metrics or wanted.protocol is None:
+        metrics = wanted.metrics or standard_metrics(courses)
+        found += metric_findings(shown, courses, metrics, wanted.rx_gy)
+    if wanted.rx_gy is not None and wanted.protocol is None:
+        found += target_findings(shown, courses, wanted.rx_gy)
+    return found
+
+
+def _maps(
+    shown: Sequence[Structure], courses: Courses, levels: list[float]
+) -> tuple[list[tuple[SurfaceMap, list[float]]], list[Finding]]:
+    """Unwrap each structure; those that are no tube, or leave the dose grid, are not evaluable."""
     from rtplan.domain import Finding
-    from rtplan.dosimetry.dvh import dvh, value
-    from rtplan.dosimetry.metric import parse
+    from rtplan.dosimetry.surface import level_findings, surface_map
     from rtplan.errors import DoseError, StructureError
 
-    parsed = [parse(text) for text in metrics]
-    findings = []
-    made = None
-    for metric in parsed:
+    maps, findings = [], []
+    for structure in shown:
         try:
-            made = made or dvh(structure, dose, settings)
-            got = value(made, metric, rx)
+            dose = courses.dose()
+            drawn = surface_map(dose, structure)
         except (DoseError, StructureError) as wrong:
             findings.append(
                 Finding(
-                    str(metric),
+                    "Surface Mean[Gy]",
                     None,
-                    metric.unit,
-                    "dvh",
+                    "Gy",
+                    "dvh surface",
                     structure=structure.name,
                     verdict="not_evaluable",
                     reason=str(wrong),
                 )
             )
             continue
+        at = sorted(levels) or [10.0 * n for n in range(1, int(drawn.dose_gy.max() / 10.0) + 1)]
         findings.append(
-            Finding(
-                str(metric),
-                got.value,
-                got.unit,
-                "dvh",
-                structure=structure.name,
-                error_bound=got.error_bound,
-                cap_bound=got.cap_bound,
-                covered_fraction=got.covered_fraction,
-                dose_kind=metric.dose_kind,
-            )
+            Finding("Surface Mean[Gy]", drawn.mean_gy, "Gy", "dvh surface", structure=structure.name)
         )
-    return findings
-
-
-def _judged(protocol: str, structures: Sequence[Structure], dose: Dose, settings: Settings) -> list[Finding]:
-    from dataclasses import replace
-
-    from rtplan.domain import Patient
-    from rtplan.dosimetry.judging import judge
-    from rtplan.dosimetry.protocol import load_protocol
-
-    patient = Patient("", structures={s.name: s for s in structures}, doses={"CT": dose})
-    return [replace(f, arm=None, step="dvh") for f in judge(patient, load_protocol(protocol), settings)]
-
-
-def _write(out: Path, structures: Sequence[Structure], dose: Dose, settings: Settings) -> None:
-    from rtplan.dosimetry.dvh import dvh
-    from rtplan.dosimetry.table import write_table
-
-    for structure in structures:
-        path = out if len(structures) == 1 else out.with_name(f"{out.stem}_{structure.name}{out.suffix}")
-        write_table(dvh(structure, dose, settings), path)
+        findings += level_findings(drawn, at, dose.kind)
+        maps.append((drawn, at))
+    return maps, findings
 
 
 def _peer(
-    structures: Path, dose: Path, found: Sequence[Structure], names: Path | None, *, renamed: bool
-) -> list[Finding]:
-    from rtplan.cli.readings import own_names
+    structures: Path, doses: list[Path], shown: Sequence[Structure], courses: Courses
+) -> tuple[list[Finding], list[Notice]]:
+    """Run dicompyler-core beside, and read the same metrics ourselves; it knows one DICOM dose."""
+    import importlib.util
+
+    from rtplan.domain import Notice
+    from rtplan.dosimetry.asking import metric_findings
+    from rtplan.dosimetry.metric import parse
+    from rtplan.io.crosscheck import METRICS
+    from rtplan.io.nifti import is_volume_file
+
+    if importlib.util.find_spec("dicompylercore") is None:
+        words = "dicompyler-core is not installed: no cross-check."
+        return [], [Notice("PEER_MISSING", "info", words, "pip install 'rtplan[interop]'.")]
+    if len(doses) > 1 or is_volume_file(doses[0]) or is_volume_file(structures):
+        words = "dicompyler-core reads one RTDOSE and one RTSTRUCT: no cross-check."
+        return [], [Notice("PEER_LEFT_OUT", "info", words)]
+    ours = metric_findings(shown, courses, [parse(text) for text in METRICS])
+    ours = [replace(finding, step=CHECKED) for finding in ours]
+    return ours + [f for structure in shown for f in _theirs(structures, doses[0], structure.name)], []
+
+
+def _theirs(structures: Path, dose: Path, name: str) -> list[Finding]:
     from rtplan.domain import Finding
-    from rtplan.io.crosscheck import peer_dvh
+    from rtplan.errors import RtplanError
+    from rtplan.io.crosscheck import METRICS, peer_dvh
 
-    own = own_names(structures, names) if renamed else {}
-    return [
-        Finding(
-            metric,
-            number,
-            metric[-3:-1],
-            "dvh cross-check",
-            structure=structure.name,
-            source="dicompyler-core",
-        )
-        for structure in found
-        for metric, number in peer_dvh(structures, dose, own.get(structure.name, structure.name)).items()
-    ]
-
-
-def _said(settings: Settings) -> dict[str, object]:
-    return {"caps": settings.caps, "interpolation": settings.interpolation, "outside": settings.outside}
-
-
-def _print(findings: Sequence[Finding], notices: Sequence[Notice], settings: Settings) -> None:
-    typer.echo(f"Dose interpolation {settings.interpolation}, end caps {settings.caps}.")
-    for finding in findings:
-        name = f"{finding.structure or '':18} {finding.metric:20}"
-        if finding.value is None:
-            typer.echo(f"{name} not evaluable: {finding.reason}")
-            continue
-        bounds = (
-            ""
-            if finding.error_bound is None
-            else f" ± {finding.error_bound:.3f}, caps {finding.cap_bound:.3f}"
-        )
-        mark = "" if finding.verified is not False else " (not verified: decides nothing)"
-        goal = f"  {finding.limit} {finding.verdict}{mark}" if finding.limit else ""
-        peer = f"  [{finding.source}]" if finding.step == "dvh cross-check" else ""
-        typer.echo(f"{name} {finding.value:10.3f} {finding.unit}{bounds}{goal}{peer}")
-    for notice in notices:
-        typer.echo(f"{notice.severity}: {notice.structure or ''} {notice.message}", err=True)
+    common = {"step": CHECKED, "structure": name, "source": "dicompyler-core"}
+    try:
+        found = peer_dvh(structures, dose, name)
+    except RtplanError as wrong:
+        reason = {"verdict": "not_evaluable", "reason": str(wrong)}
+        return [Finding(metric, None, metric[-3:-1], **common, **reason) for metric in METRICS]  # type: ignore[arg-type]
+    return [Finding(metric, found[metric], metric[-3:-1], **common) for metric in METRICS]  # type: ignore[arg-type]

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from rtplan.domain import Dose, Notice, Structure
 
@@ -24,6 +26,43 @@ def read_dose(path: Path, fractions: int | None) -> Dose:
             f"The file says {dose.fractions} fractions, --fractions says {fractions}.", where=path.name
         )
     return replace(dose, fractions=fractions or dose.fractions)
+
+
+def read_courses(paths: list[Path], fractions: list[int]) -> tuple[Dose, ...]:
+    """Read one dose per course; fractions are given for none of them, or for each.
+
+    Raises
+    ------
+    typer.BadParameter
+        If there are several doses and another number of fractions.
+    """
+    if fractions and len(fractions) != len(paths):
+        raise typer.BadParameter(
+            f"{len(paths)} --dose and {len(fractions)} --fractions: give one --fractions per --dose."
+        )
+    each: list[int | None] = [*fractions] if fractions else [None] * len(paths)
+    return tuple(read_dose(path, count) for path, count in zip(paths, each, strict=True))
+
+
+def in_frame(dose: Dose, frame: str) -> Dose:
+    """Take a dose that names no frame of reference (NIfTI, MHA) for one in the frame of its structures."""
+    from rtplan.domain import Grid
+
+    if dose.grid.frame_of_reference or not frame:
+        return dose
+    return replace(dose, grid=Grid(dose.grid.shape, dose.grid.affine, frame))
+
+
+def frame_of(structures: tuple[Structure, ...]) -> str:
+    """Return the frame of reference of the structures, empty where none is named."""
+    from rtplan.domain import Mask
+
+    for structure in structures:
+        region = structure.region
+        frame = region.grid.frame_of_reference if isinstance(region, Mask) else region.frame_of_reference
+        if frame:
+            return frame
+    return ""
 
 
 def read_structures(

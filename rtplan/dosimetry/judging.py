@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rtplan.domain import Dose, Finding, Patient
 from rtplan.dosimetry.curves import arms_with_dose, histograms, shown
 from rtplan.dosimetry.dvh import Dvh, MetricValue, Settings, value
 from rtplan.dosimetry.extent import completed_fraction
+from rtplan.dosimetry.indices import quality_findings
 from rtplan.dosimetry.metric import Metric, parse
 from rtplan.dosimetry.protocol import Goal, Protocol
-from rtplan.errors import RtplanError
+from rtplan.errors import DoseError, RtplanError
 
 STEP = "EvaluateProtocol"
 #: ICRU Report 83 (2010): near-minimum, median, near-maximum, mean.
@@ -100,7 +101,29 @@ def _of_structure(
     findings: list[Finding] = []
     for row in rows:
         findings += _of_row(patient, protocol, row, made, reference, completed)
+    if patient.absolute_withheld is None:
+        findings += _indices(patient, protocol, name, doses[reference], made[reference])
     return findings
+
+
+def _indices(patient: Patient, protocol: Protocol, name: str, dose: Dose, dvh: Dvh) -> list[Finding]:
+    """Return homogeneity, conformity and gradient of a prescribed target (none of a boost "up to" a dose)."""
+    found: list[Finding] = []
+    for entry in protocol.prescription:
+        if entry.target == name and entry.to != "up_to" and not dose.kind.startswith("EQD2"):
+            found += quality_findings(patient.structures[name], dose, dvh, entry.dose_gy, STEP)
+    return [replace(finding, patient=patient.key, arm=reference_arm(patient)) for finding in found]
+
+
+def demand_prescription(metric: Metric, dvh: Dvh) -> None:
+    """Raise DoseError where a % of EQD2 would refer to a physical prescription of unknown fractions."""
+    if metric.needs_prescription and metric.alpha_beta_gy is not None and dvh.kind != "physical":
+        raise DoseError(
+            f"{metric} is a percentage of a prescription in EQD2, and a physical prescription does not say "
+            "what that is: the dose is EQD2 already.",
+            where=dvh.name,
+            action="ask for the dose in Gy.",
+        )
 
 
 def _with_fractions(doses: Mapping[str, Dose], protocol: Protocol) -> dict[str, Dose]:
@@ -118,6 +141,8 @@ def _of_row(
 ) -> list[Finding]:
     rx_gy = protocol.reference_of(row.goal) if row.goal is not None else None
     try:
+        for dvh in made.values():
+            demand_prescription(row.metric, dvh)
         values = {arm: value(dvh, row.metric, rx_gy) for arm, dvh in made.items()}
     except RtplanError as wrong:
         return [_missing(patient, row, reference, str(wrong))]

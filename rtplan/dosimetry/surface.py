@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rtplan.domain import Dose, Structure
+from rtplan.domain import Dose, Finding, Structure
+from rtplan.dosimetry.metric import plain
 from rtplan.dosimetry.tube import demand_frame, unwrap
 from rtplan.errors import DoseError
 
@@ -187,6 +189,28 @@ def extent_at(surface: SurfaceMap, level_gy: float) -> LevelExtent:
         centroid_s_mm=s_mm,
         centroid_theta_deg=theta,
     )
+
+
+def level_findings(surface: SurfaceMap, levels_gy: Sequence[float], dose_kind: str) -> list[Finding]:
+    """Return one finding per level: the share of the wall at or above it; extent and place in ``detail``."""
+    found = []
+    for level in levels_gy:
+        extent = extent_at(surface, level)
+        detail = {key: number for key, number in asdict(extent).items() if key != "area_percent"}
+        share = None if extent.centroid_s_mm is None else extent.centroid_s_mm / surface.length_mm
+        detail |= {"centroid_s_share": share, "wall_cm2": surface.total_cm2, "length_mm": surface.length_mm}
+        found.append(
+            Finding(
+                f"Surface V{plain(level)}Gy[%]",
+                extent.area_percent,
+                "%",
+                "dvh surface",
+                structure=surface.structure,
+                dose_kind=dose_kind,
+                detail=detail,
+            )
+        )
+    return found
 
 
 def _largest_cluster(hot: Cluster, area: Float) -> Cluster:

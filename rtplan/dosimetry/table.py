@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.dosimetry.histogram import Dvh
+from rtplan.dosimetry.surface import SurfaceMap
 from rtplan.errors import FormatError, OutputError
 
 Float = NDArray[np.float64]
@@ -75,11 +76,33 @@ def _parts(doses: Float, volumes: Float, path: Path) -> tuple[Float, Float]:
 
 def write_table(dvh: Dvh, path: Path, step_gy: float = 0.05) -> Path:
     """Write a cumulative DVH; raise OutputError where the file is there already."""
-    path = Path(path)
     top = dvh.curve.max_gy
     axis = np.append(np.arange(0.0, top, step_gy), [top, top + step_gy])
     lines = ["# type: cumulative", "dose_gy,volume_cc"]
     lines += [f"{dose:.6g},{dvh.volume_at(float(dose)):.8g}" for dose in axis]
+    return _written(lines, path)
+
+
+def write_surface(surface: SurfaceMap, path: Path) -> Path:
+    """Write a dose surface map, one line per cell; raise OutputError where the file is there already.
+
+    The columns are ``s_mm, s_share`` (along the centroid line from the inferior end), ``theta_deg`` (0
+    anterior, positive to the left), ``dose_gy`` and ``area_mm2``.
+    """
+    lines = ["# type: dose surface map", "s_mm,s_share,theta_deg,dose_gy,area_mm2"]
+    for row, s_mm in enumerate(surface.s_mm):
+        share = s_mm / surface.length_mm
+        lines += [
+            f"{s_mm:.4f},{share:.6f},{theta:.4f},{dose:.5f},{area:.6f}"
+            for theta, dose, area in zip(
+                surface.theta_deg, surface.dose_gy[row], surface.area_mm2[row], strict=True
+            )
+        ]
+    return _written(lines, path)
+
+
+def _written(lines: list[str], path: Path) -> Path:
+    path = Path(path)
     if path.exists():
         raise OutputError("The file is there already.", where=str(path), action="choose another --out.")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

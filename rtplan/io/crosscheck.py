@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from rtplan.errors import DicomError, UnknownName
 
 #: Near-minimum to near-maximum doses that are compared.
 PERCENTS = (99, 98, 95, 50, 5, 2, 1)
+#: What `peer_dvh` returns.
+METRICS = ("Volume[cc]", *(f"D{p}%[Gy]" for p in PERCENTS), "Mean[Gy]", "Min[Gy]", "Max[Gy]")
 
 
 def peer_dvh(structures: Path, dose: Path, name: str) -> dict[str, float]:
@@ -40,7 +43,9 @@ def peer_dvh(structures: Path, dose: Path, name: str) -> dict[str, float]:
         ) from None
     number = _number(structures, name)
     try:
-        found: Any = calculate.get_dvh(str(structures), str(dose), number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it was written for older libraries
+            found: Any = calculate.get_dvh(str(structures), str(dose), number)
         read = {"Volume[cc]": float(found.volume), "Mean[Gy]": float(found.mean)}
         read |= {"Min[Gy]": float(found.min), "Max[Gy]": float(found.max)}
         return read | {f"D{p}%[Gy]": float(found.statistic(f"D{p}").value) for p in PERCENTS}

@@ -6,15 +6,17 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid, Image, Mask, Notice, Source, Structure, Volume
 from rtplan.domain.nomenclature import kind_of
 from rtplan.errors import FormatError, GeometryMismatch, OutputError
 from rtplan.imaging.contour import mask_on
+from rtplan.io.nifti_raw import not_finite
 
 #: File names that are read and written.
 ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
@@ -58,8 +60,18 @@ def read_volume(
     if kind == "mask":
         return Mask(grid, array > 0)
     if kind == "dose":
-        return Dose(grid, array)
+        return Dose(grid, _with_unknown(array, Path(path)))
     return Image(grid, array, modality=kind, source=Source(description=Path(path).name))
+
+
+def _with_unknown(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return the values with NaN where the file says so: the library reads these as 0 from NIfTI."""
+    unknown = not_finite(path)
+    if unknown is None:
+        return array
+    if unknown.size != array.size:
+        raise FormatError("The file does not hold as many voxels as it says.", where=str(path))
+    return np.where(unknown.reshape(array.shape), np.nan, array)
 
 
 def write_volume(volume: Volume, path: Path) -> Path:

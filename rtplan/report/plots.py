@@ -91,7 +91,7 @@ def dvh_picture(curves: Curves, arms: Sequence[str], names: Sequence[str], axis:
         figure = empty_figure(WIDTH_MM, 128.0 if several else 88.0)
         layout = figure.add_gridspec(
             2 if several else 1, 1, height_ratios=[2.3, 1] if several else [1],
-            left=0.075, right=0.985, top=0.9, bottom=0.085, hspace=0.12,
+            left=0.075, right=0.985, top=0.9, bottom=0.085 if several else 0.125, hspace=0.12,
         )  # fmt: skip
         lowest = top = figure.add_subplot(layout[0])
         _volumes(top, chart)
@@ -165,10 +165,9 @@ def _keys(figure: Figure, chart: _Chart) -> None:
     by_arm = [Line2D([], [], color=INK, linestyle=chart.dash(arm), lw=1.4) for arm in chart.arms]
     by_name = [Line2D([], [], color=chart.colour(name), lw=2.4) for name in chart.names]
     names = [shortened(drawable(name), 18) for name in chart.names]
-    for handles, labels, height, length in (
-        (by_arm, list(chart.arms), 1.0, 3.4),
-        (by_name, names, 0.955, 1.6),
-    ):
+    several = len(chart.arms) > 1  # one arm needs no key: its lines are the curves
+    rows = [(by_arm, list(chart.arms), 1.0, 3.4)] if several else []
+    for handles, labels, height, length in (*rows, (by_name, names, 0.955 if several else 1.0, 1.6)):
         figure.legend(
             handles,
             labels,

@@ -117,3 +117,13 @@ def test_structures_and_doses_there_and_back(bare, tmp_path, capsys):
     before, after = rtdose.read(tmp_path / "rd.dcm").dose, rtdose.read(tmp_path / "d.dcm").dose
     assert after.grid.same_as(before.grid)
     np.testing.assert_allclose(after.array, before.array, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dose.nii.gz", "dose.nii", "dose.mha", "dose.nrrd"])
+def test_an_unknown_dose_stays_unknown(tmp_path, name):
+    """The NIfTI library reads NaN as 0 Gy: a value that nobody said."""
+    grid = Grid.axial((3, 4, 5), (2.0, 1.5, 1.0), (1.0, 2.0, 3.0))
+    values = np.arange(60.0).reshape(grid.shape)
+    values[1, 2, 3] = np.nan
+    path = write_volume(Dose(grid, values), tmp_path / name)
+    assert np.array_equal(read_volume(path, kind="dose").array, values.astype(np.float32), equal_nan=True)
