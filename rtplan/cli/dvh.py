@@ -28,6 +28,7 @@ def command(
     ),
     structures: Path = typer.Option(..., "--structures", help="RTSTRUCT, or a label map."),
     structure: list[str] = typer.Option([], "--structure", help="Name; may be given again. All by default."),
+    names: Path | None = typer.Option(None, "--names", help="Map of clinic names to TG-263 (TOML)."),
     metric: list[str] = typer.Option(
         [], "--metric", help="TG-263: D95%[Gy], V20Gy[%] …; may be given again."
     ),
@@ -73,14 +74,21 @@ def command(
         raise typer.BadParameter("--surface wants the tube's name: add --structure Rectum.")
     metrics = [parse(text) for text in metric]
     goals = load_protocol(protocol) if protocol is not None else None
-    case = _read(dose, fractions, structures, derive, goals)
-    shown = _chosen(case.structures, structure)
+    case = _read(
+        dose, fractions, _File(structures, names, goals is not None or names is not None), derive, goals
+    )
+    shown = _chosen(case, structure)
     courses = Courses(case.doses, Settings(caps=caps, interpolation=interpolation, outside=outside))
-    findings, notices = _findings(case, shown, courses, _Wanted(metrics, goals, rx, structure)), case.notices
+    findings, notices = (
+        _findings(
+            case, shown, courses, _Wanted(metrics, goals, rx, [s.name for s in shown] if structure else [])
+        ),
+        case.notices,
+    )
     maps, more = _maps(shown, courses, level) if surface else ([], [])
     findings += more
     if cross_check:
-        peers, said = _peer(structures, dose, shown, courses)
+        peers, said = _peer(structures, dose, shown, courses, case.own)
         findings, notices = findings + peers, [*notices, *said]
     if out is not None or plot is not None:
         notices = [*notices, *dvh_write.write(out, plot, shown, courses, maps)]
@@ -93,12 +101,22 @@ def command(
 
 
 @dataclass(frozen=True)
+class _File:
+    """A file of structures, a clinic's map of their names, and whether they are renamed."""
+
+    path: Path
+    names: Path | None
+    renamed: bool
+
+
+@dataclass(frozen=True)
 class _Case:
-    """What was read: the courses' doses, and all structures, derived ones included."""
+    """What was read: the courses' doses, all structures (derived ones included), their names in the file."""
 
     doses: tuple[Dose, ...]
     structures: tuple[Structure, ...]
     notices: list[Notice]
+    own: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -112,16 +130,18 @@ class _Wanted:
 
 
 def _read(
-    paths: list[Path], fractions: list[int], structures: Path, derive: list[str], protocol: Protocol | None
+    paths: list[Path], fractions: list[int], file: _File, derive: list[str], protocol: Protocol | None
 ) -> _Case:
-    from rtplan.cli.readings import frame_of, in_frame, read_courses, read_structures
+    from rtplan.cli.readings import frame_of, in_frame, own_names, read_courses, read_structures
     from rtplan.dosimetry.courses import physical_sum
     from rtplan.dosimetry.derived import follow
     from rtplan.dosimetry.recipe import parse_recipe
 
     recipes = [parse_recipe(text) for text in derive]
     doses = read_courses(paths, fractions)
-    found, said = read_structures(structures, [], doses[0].grid.frame_of_reference)
+    frame = doses[0].grid.frame_of_reference
+    found, said = read_structures(file.path, [], frame, file.names, rename=file.renamed)
+    own = own_names(file.path, file.names) if file.renamed else {}
     doses = tuple(in_frame(dose, frame_of(found)) for dose in doses)
     table = {structure.name: structure for structure in found}
     notices = [*said, *_by_protocol(protocol, table)]
@@ -129,7 +149,7 @@ def _read(
         dose = physical_sum(doses) if recipe.levels_gy else None
         table[recipe.make] = follow(recipe, table, dose)
         notices.append(_derived(recipe.make, recipe.text, ""))
-    return _Case(doses, tuple(table.values()), notices)
+    return _Case(doses, tuple(table.values()), notices, own)
 
 
 def _by_protocol(protocol: Protocol | None, table: dict[str, Structure]) -> list[Notice]:
@@ -161,14 +181,18 @@ def _derived(name: str, text: str, more: str) -> Notice:
     return Notice("STRUCTURE_DERIVED", "info", f"{text}{more}.", structure=name)
 
 
-def _chosen(structures: Sequence[Structure], wanted: list[str]) -> tuple[Structure, ...]:
+def _chosen(case: _Case, wanted: list[str]) -> tuple[Structure, ...]:
+    """Return the wanted structures, by their names here or in the file; all where none is wanted."""
     from rtplan.errors import UnknownName
 
-    table = {structure.name: structure for structure in structures}
+    table = {structure.name: structure for structure in case.structures}
+    here = {old: new for new, old in case.own.items()} | {name: name for name in table}
     for name in wanted:
-        if name not in table:
+        if here.get(name) not in table:
             raise UnknownName(f"There is no structure {name!r}. Known: {', '.join(sorted(table))}.")
-    return tuple(table[name] for name in dict.fromkeys(wanted)) if wanted else tuple(structures)
+    return (
+        tuple(table[name] for name in dict.fromkeys(here[w] for w in wanted)) if wanted else case.structures
+    )
 
 
 def _findings(case: _Case, shown: Sequence[Structure], courses: Courses, wanted: _Wanted) -> list[Finding]:
@@ -221,7 +245,7 @@ def _maps(
 
 
 def _peer(
-    structures: Path, doses: list[Path], shown: Sequence[Structure], courses: Courses
+    structures: Path, doses: list[Path], shown: Sequence[Structure], courses: Courses, own: dict[str, str]
 ) -> tuple[list[Finding], list[Notice]]:
     """Run dicompyler-core beside, and read the same metrics ourselves; it knows one DICOM dose."""
     import importlib.util
@@ -240,17 +264,18 @@ def _peer(
         return [], [Notice("PEER_LEFT_OUT", "info", words)]
     ours = metric_findings(shown, courses, [parse(text) for text in METRICS])
     ours = [replace(finding, step=CHECKED) for finding in ours]
-    return ours + [f for structure in shown for f in _theirs(structures, doses[0], structure.name)], []
+    names = {structure.name: own.get(structure.name, structure.name) for structure in shown}
+    return ours + [f for pair in names.items() for f in _theirs(structures, doses[0], *pair)], []
 
 
-def _theirs(structures: Path, dose: Path, name: str) -> list[Finding]:
+def _theirs(structures: Path, dose: Path, name: str, own: str) -> list[Finding]:
     from rtplan.domain import Finding
     from rtplan.errors import RtplanError
     from rtplan.io.crosscheck import METRICS, peer_dvh
 
     common = {"step": CHECKED, "structure": name, "source": "dicompyler-core"}
     try:
-        found = peer_dvh(structures, dose, name)
+        found = peer_dvh(structures, dose, own)
     except RtplanError as wrong:
         reason = {"verdict": "not_evaluable", "reason": str(wrong)}
         return [Finding(metric, None, metric[-3:-1], **common, **reason) for metric in METRICS]  # type: ignore[arg-type]

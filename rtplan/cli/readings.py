@@ -115,9 +115,8 @@ def read_structures(
 
 
 def own_names(path: Path, names: Path | None) -> dict[str, str]:
-    """Return for each renamed structure of an RTSTRUCT the name that it bears in the file."""
+    """Return for each renamed structure of an RTSTRUCT or a label map the name that it bears in the file."""
     from rtplan.io import names as naming
-    from rtplan.io import rtstruct
 
-    listed = [structure.name for structure in rtstruct.read(path).structures]
+    listed = [structure.name for structure in read_structures(path, [], "")[0]]
     return {new: old for old, new in naming.rename(listed, naming.load(names))[0].items()}

@@ -125,5 +125,7 @@ def test_an_unknown_dose_stays_unknown(tmp_path, name):
     grid = Grid.axial((3, 4, 5), (2.0, 1.5, 1.0), (1.0, 2.0, 3.0))
     values = np.arange(60.0).reshape(grid.shape)
     values[1, 2, 3] = np.nan
-    path = write_volume(Dose(grid, values), tmp_path / name)
-    assert np.array_equal(read_volume(path, kind="dose").array, values.astype(np.float32), equal_nan=True)
+    path = nifti.write_volume(Dose(grid, values), tmp_path / name)
+    assert np.array_equal(
+        nifti.read_volume(path, kind="dose").array, values.astype(np.float32), equal_nan=True
+    )
