@@ -1,5 +1,6 @@
 """What there is: the data types of a patient. numpy only; frozen; no files, no plots, no networks."""
 
+from rtplan.domain.delivery import ClinicalPlan, ControlPoint, DeliveredBeam, Device, FractionGroup
 from rtplan.domain.finding import Finding
 from rtplan.domain.grid import Grid
 from rtplan.domain.notice import Notice
@@ -11,11 +12,16 @@ from rtplan.domain.volume import Dose, Image, Mask, Source, Volume
 
 __all__ = [
     "Beam",
+    "ClinicalPlan",
     "Contours",
+    "ControlPoint",
+    "DeliveredBeam",
+    "Device",
     "Displacement",
     "Dose",
     "Finding",
     "Fluence",
+    "FractionGroup",
     "Grid",
     "Identity",
     "Image",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from rtplan.domain.delivery import ClinicalPlan
 from rtplan.domain.finding import Finding
 from rtplan.domain.notice import Notice
 from rtplan.domain.plan import Plan
@@ -69,6 +70,8 @@ class Patient:
         By TG-263 name.
     plan : Plan or None
         The one plan that all arms share.
+    clinical_plan : ClinicalPlan or None
+        The plan of another system, as it is delivered.
     doses : mapping of str to Dose
         By arm.
     registrations : tuple of Registration
@@ -89,6 +92,7 @@ class Patient:
     notices: tuple[Notice, ...] = ()
     history: tuple[Record, ...] = ()
     identity: Identity = field(default_factory=Identity)
+    clinical_plan: ClinicalPlan | None = None
 
     def __post_init__(self) -> None:
         for name in ("images", "structures", "doses"):

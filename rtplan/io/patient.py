@@ -6,15 +6,28 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rtplan.domain import Dose, Identity, Image, Notice, Patient, Plan, Registration, Structure
+from rtplan.domain import (
+    ClinicalPlan,
+    Dose,
+    Identity,
+    Image,
+    Notice,
+    Patient,
+    Plan,
+    Registration,
+    Structure,
+)
 from rtplan.errors import DicomError, RtplanError
-from rtplan.io import choose, registration, rtdose, rtplan, rtstruct
+from rtplan.io import choose, registration, rtdose, rtplan, rtplan_delivery, rtstruct
 from rtplan.io import header as hd
 from rtplan.io import names as naming
+from rtplan.io.dose_course import Course
 from rtplan.io.image import read_stack
 from rtplan.io.index import SALT, Entry, Folder, index
 from rtplan.io.patient_write import write_patient
+from rtplan.io.plan_facts import plan_notices
 from rtplan.io.stack import Stack
+from rtplan.io.truncation import truncations
 
 __all__ = ["read_patient", "write_patient"]
 
@@ -73,17 +86,24 @@ def read_patient(
     registrations = reader.registrations()
     reader.frames |= {r.from_frame for r in registrations} | {r.to_frame for r in registrations}
     regions = reader.structures(structures, names)
-    plan = reader.plan()
+    plan, clinical = reader.plans()
+    doses = reader.doses()
+    notices += truncations(
+        regions.values(),
+        {role: image.grid for role, image in images.items()},
+        {name: dose.grid for name, dose in doses.items()},
+    )
     first = next(iter(choice.stacks.values())).first
     return Patient(
         key=first.person,
         images=images,
         structures=regions,
         plan=plan,
-        doses=reader.doses(plan),
+        doses=doses,
         registrations=registrations,
         notices=tuple(notices),
         identity=_identity(first),
+        clinical_plan=clinical,
     )
 
 
@@ -130,6 +150,7 @@ class _Objects:
     images: Mapping[str, Image]
     notices: list[Notice]
     frames: set[str] = field(default_factory=set)
+    summaries: dict[str, rtplan.PlanSummary] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.frames = {image.grid.frame_of_reference for image in self.images.values()}
@@ -234,36 +255,46 @@ class _Objects:
                 )
                 self._say("SERIES_INCOMPLETE", message, "export the whole series.", entry)
 
-    def plan(self) -> Plan | None:
-        """Return the plan, when it is one of ours; of others say what they prescribe."""
-        entries = sorted(self.folder.objects("RTPLAN"), key=_date, reverse=True)
-        plans = []
-        for entry in entries:
+    def plans(self) -> tuple[Plan | None, ClinicalPlan | None]:
+        """Return the latest plan of ours, and the latest of another system, whole."""
+        ours: list[Plan] = []
+        others: list[tuple[Entry, ClinicalPlan]] = []
+        for entry in sorted(self.folder.objects("RTPLAN"), key=_date, reverse=True):
             try:
                 summary = rtplan.read_summary(entry.path)
+                self.summaries[summary.sop_uid] = summary
                 if summary.ours:
-                    plans.append(rtplan.read(entry.path))
-                    continue
+                    ours.append(rtplan.read(entry.path))
+                else:
+                    others.append((entry, rtplan_delivery.read(entry.path)))
             except RtplanError as wrong:
                 self._say("PLAN_LEFT_OUT", wrong.message, wrong.action, entry)
-                continue
-            targets = (
-                ", ".join(f"{name} {dose:g} Gy" for name, dose in summary.targets.items()) or "no target dose"
+        if len(ours) > 1:
+            message = f"{len(ours)} plans of rtplan are here; the latest, {ours[0].name!r}, is taken."
+            self._say(
+                "PLAN_CHOSEN", message, "remove the others.", self.folder.objects("RTPLAN")[0], warn=False
             )
-            message = (
-                f"The plan {summary.label!r} ({targets}; {summary.fractions or 'unknown'} fractions, "
-                f"{len(summary.beams)} beams) is shaped by apertures and is not recalculated."
-            )
-            self._say("PLAN_APERTURES_UNREAD", message, "rtplan makes its own plan.", entry, warn=False)
-        if len(plans) > 1:
-            message = f"{len(plans)} plans of rtplan are here; the latest, {plans[0].name!r}, is taken."
-            self._say("PLAN_CHOSEN", message, "remove the others.", entries[0], warn=False)
-        return plans[0] if plans else None
+        return ours[0] if ours else None, self._clinical(others)
 
-    def doses(self, plan: Plan | None) -> dict[str, Dose]:
-        """Return the doses by arm; of another system the one dose of the whole plan, as ``TPS``."""
+    def _clinical(self, found: list[tuple[Entry, ClinicalPlan]]) -> ClinicalPlan | None:
+        placed = []
+        for entry, plan in found:
+            if plan.frame_of_reference and plan.frame_of_reference not in self.frames:
+                message = f"The plan {plan.name!r} lies in another frame of reference than the images."
+                self._say("PLAN_OTHER_FRAME", message, "supply its images or a registration.", entry)
+            else:
+                placed.append((entry, plan))
+        for entry, plan in placed[1:]:
+            message = f"The plan {plan.name!r} is older than {placed[0][1].name!r}, which is taken."
+            self._say("PLAN_CHOSEN", message, "remove the others.", entry, warn=False)
+        for entry, plan in placed[:1]:
+            self.notices += [replace(n, file=str(entry.path), uid=entry.sop_uid) for n in plan_notices(plan)]
+        return placed[0][1] if placed else None
+
+    def doses(self) -> dict[str, Dose]:
+        """Return the doses by arm; of another system that of the whole course, as ``TPS``. After `plans`."""
         doses: dict[str, Dose] = {}
-        foreign: list[tuple[Entry, rtdose.ReadDose]] = []
+        foreign: list[rtdose.ReadDose] = []
         for entry in self.folder.objects("RTDOSE"):
             try:
                 item = rtdose.read(entry.path)
@@ -277,26 +308,11 @@ class _Objects:
                 suffix = "" if item.dose.kind == "physical" else "_EQD2"
                 doses[item.arm + suffix] = item.dose
             else:
-                foreign.append((entry, item))
-        return doses | self._foreign(foreign)
-
-    def _foreign(self, found: list[tuple[Entry, rtdose.ReadDose]]) -> dict[str, Dose]:
-        whole = [(e, d) for e, d in found if d.summation == "PLAN" and d.dose.kind == "physical"]
-        if len(whole) == 1:
-            for entry, item in found:
-                if entry is not whole[0][0]:
-                    message = (
-                        f"A dose of {item.summation or 'unknown sum'} is left out; that of the plan is taken."
-                    )
-                    self._say("DOSE_CHOSEN", message, "", entry, warn=False)
-            return {TPS_DOSE: whole[0][1].dose}
-        for entry, item in found:
-            message = (
-                f"{len(whole)} doses of a whole plan are here, so none is chosen (this one: "
-                f"{item.summation or 'unknown sum'})."
-            )
-            self._say("DOSE_SEVERAL", message, "leave one dose of the whole plan in the folder.", entry)
-        return {}
+                foreign.append(item)
+        course = Course(self.summaries)
+        whole = course.choose(foreign)
+        self.notices += course.notices
+        return doses if whole is None else doses | {TPS_DOSE: whole}
 
 
 def _date(entry: Entry) -> tuple[str, str]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from rtplan.domain import Contours, Structure
+from rtplan.domain import Contours, Grid, Structure
 from rtplan.errors import RtplanError
 from rtplan.io import names as naming
-from rtplan.io import registration, rtdose, rtplan, rtstruct
+from rtplan.io import registration, rtdose, rtplan, rtplan_delivery, rtstruct
+from rtplan.io.dose_course import Course
 from rtplan.io.geometry import Slice, grid_of
 from rtplan.io.index import Entry, description_of
 from rtplan.io.look import Look, short
+from rtplan.io.plan_facts import plan_notices
 from rtplan.io.stack import Stack
+from rtplan.io.truncation import truncations
 
 #: Share of the spacing by which a contour may lie off its slice.
 OFF_SLICE = 0.1
@@ -30,6 +33,10 @@ class _Objects:
     look: Look
     stacks: Mapping[str, Stack]
     names: naming.NameMap
+    sets: list[tuple[Entry, tuple[Structure, ...]]] = field(default_factory=list)
+    plans: dict[str, rtplan.PlanSummary] = field(default_factory=dict)
+    doses: list[rtdose.ReadDose] = field(default_factory=list)
+    dose_grids: dict[str, Grid] = field(default_factory=dict)
 
     def run(self) -> None:
         self.frames = {stack.first.frame for stack in self.stacks.values()}
@@ -45,6 +52,7 @@ class _Objects:
                     look_at(entry)
                 except RtplanError as wrong:
                     self.look.say(broken, "refuse", wrong.message, wrong.action, entry)
+        self._together()
 
     def _registration(self, entry: Entry) -> None:
         found = registration.read(entry.path)
@@ -66,6 +74,22 @@ class _Objects:
         for stack in self.stacks.values():
             if stack.first.series_uid in item.series_uids:
                 self._on_slices(item.structures, stack.slices, entry)
+        self._images_there(item, entry)
+        self.sets.append((entry, item.structures))
+
+    def _images_there(self, item: rtstruct.StructureSet, entry: Entry) -> None:
+        known = {other.sop_uid for other in self.look.folder.entries}
+        lost = set(item.image_uids) - known
+        if lost and self.stacks:
+            message = (
+                f"The contours refer to {len(set(item.image_uids))} images; {len(lost)} of them are not in "
+                "the folder."
+            )
+            whole = len(lost) == len(set(item.image_uids))
+            action = (
+                "check that the images are those it was drawn on." if whole else "export the whole series."
+            )
+            self.look.say("CONTOUR_IMAGES_ABSENT", "info" if whole else "warn", message, action, entry)
 
     def _on_slices(self, structures: tuple[Structure, ...], slices: tuple[Slice, ...], entry: Entry) -> None:
         grid, _ = grid_of(slices)
@@ -84,14 +108,18 @@ class _Objects:
 
     def _plan(self, entry: Entry) -> None:
         summary = rtplan.read_summary(entry.path)
+        self.plans[summary.sop_uid] = summary
         described = ", ".join(f"{name} {dose:g} Gy" for name, dose in summary.targets.items())
         fractions = f"{summary.fractions or '?'} fractions"
         links = [f"structure set {uid}" for uid in summary.structure_set_uids]
         self.look.row(entry, "", f"{summary.label}: {described}; {fractions}", len(summary.beams), "", *links)
         self._demand(summary.structure_set_uids, "RTSTRUCT", entry)
+        if self.frames and summary.frame and summary.frame not in self.frames:
+            message = f"The plan {summary.label!r} lies in another frame of reference than the images."
+            self.look.say("PLAN_OTHER_FRAME", "warn", message, "supply its images or a registration.", entry)
         if not summary.ours:
-            message = f"The plan {summary.label!r} is shaped by apertures and is not recalculated."
-            self.look.say("PLAN_APERTURES_UNREAD", "info", message, "rtplan makes its own plan.", entry)
+            for notice in plan_notices(rtplan_delivery.read(entry.path)):
+                self.look.notices.append(replace(notice, file=str(entry.path), uid=entry.sop_uid))
 
     def _dose(self, entry: Entry) -> None:
         item = rtdose.read(entry.path)
@@ -102,6 +130,21 @@ class _Objects:
         if self.frames and item.dose.grid.frame_of_reference not in self.frames:
             message = "The dose lies in another frame of reference than the images."
             self.look.say("DOSE_OTHER_FRAME", "warn", message, "supply its images.", entry)
+        elif item.arm is None:
+            self.doses.append(item)
+        if item.arm is not None:
+            self.dose_grids[f"{item.arm} ({item.dose.kind})"] = item.dose.grid
+
+    def _together(self) -> None:
+        """Judge what several objects say together: the dose of the course, and what is cut off."""
+        course = Course(self.plans)
+        whole = course.choose(self.doses)
+        self.look.notices += course.notices
+        grids = self.dose_grids | ({} if whole is None else {"of the course": whole.grid})
+        images = {role: grid_of(stack.slices)[0] for role, stack in self.stacks.items()}
+        for entry, structures in self.sets:
+            found = truncations(structures, images, grids)
+            self.look.notices += [replace(n, file=str(entry.path), uid=entry.sop_uid) for n in found]
 
     def _demand(self, uids: tuple[str, ...], kind: str, entry: Entry) -> None:
         known = {other.sop_uid for other in self.look.folder.objects(kind)}

@@ -38,6 +38,8 @@ class ReadDose:
         The arm, when rtplan wrote the object.
     plan_uids : tuple of str
         SOPInstanceUIDs of the plans that it was calculated for.
+    groups, beams : tuple of int
+        Numbers of the fraction groups and beams that it is the dose of, where the object names them.
     """
 
     path: Path
@@ -45,6 +47,8 @@ class ReadDose:
     summation: str
     arm: str | None
     plan_uids: tuple[str, ...]
+    groups: tuple[int, ...] = ()
+    beams: tuple[int, ...] = ()
 
 
 def read(path: Path) -> ReadDose:
@@ -64,8 +68,8 @@ def read(path: Path) -> ReadDose:
     Raises
     ------
     DicomError
-        If the object is not an RTDOSE in Gy, its frames are not evenly spaced, or its pixels and header
-        contradict each other.
+        If the object is not an RTDOSE in Gy, is a difference of doses, its frames are not evenly spaced, or
+        its pixels and header contradict each other.
     """
     path = Path(path)
     header = hd.read(path, pixels=True)
@@ -76,6 +80,12 @@ def read(path: Path) -> ReadDose:
             said = hd.code(header, "DoseUnits") or "nothing"
             raise DicomError(
                 f"DoseUnits says {said}, GY is wanted.", where=where, action="export absolute dose."
+            )
+        if hd.code(header, "DoseType").upper() == "ERROR":
+            raise DicomError(
+                "DoseType says ERROR: a difference of doses, not a dose.",
+                where=where,
+                action="export the dose itself.",
             )
         grid, descends = _grid(header)
         scaling = hd.number(header, "DoseGridScaling")
@@ -90,7 +100,10 @@ def read(path: Path) -> ReadDose:
 
 
 def _what(header: Dataset, path: Path, grid: Grid, array: NDArray[np.float32]) -> ReadDose:
-    said = _COMMENT.search(hd.line(header, "DoseComment").removeprefix(MEANING).lstrip("; "))
+    comment = hd.line(header, "DoseComment")
+    said = (
+        _COMMENT.search(comment.removeprefix(MEANING).lstrip("; ")) if comment.startswith(MEANING) else None
+    )
     effective = hd.code(header, "DoseType").upper() == "EFFECTIVE"
     kind = (said and said["kind"]) or ("effective" if effective else "physical")
     ours = DESCRIPTION.match(hd.line(header, "SeriesDescription"))
@@ -102,15 +115,17 @@ def _what(header: Dataset, path: Path, grid: Grid, array: NDArray[np.float32]) -
         description=hd.line(header, "SeriesDescription"),
     )
     fractions = int(said["fractions"]) if said and said["fractions"] else None
-    plans = [
-        hd.uid(item, "ReferencedSOPInstanceUID") for item in hd.items(header, "ReferencedRTPlanSequence")
-    ]
+    plans = hd.items(header, "ReferencedRTPlanSequence")
+    groups = [group for plan in plans for group in hd.items(plan, "ReferencedFractionGroupSequence")]
+    beams = [beam for group in groups for beam in hd.items(group, "ReferencedBeamSequence")]
     return ReadDose(
         path=path,
         dose=Dose(grid, array, kind=kind, fractions=fractions, source=source),
         summation=hd.code(header, "DoseSummationType").upper(),
         arm=ours["arm"] if ours else None,
-        plan_uids=tuple(plans),
+        plan_uids=tuple(hd.uid(plan, "ReferencedSOPInstanceUID") for plan in plans),
+        groups=tuple(hd.whole(group, "ReferencedFractionGroupNumber") for group in groups),
+        beams=tuple(hd.whole(beam, "ReferencedBeamNumber") for beam in beams),
     )
 
 

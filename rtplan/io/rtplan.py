@@ -1,4 +1,4 @@
-"""RTPLAN in: our own plans exactly; of a clinical plan what can be said without its apertures."""
+"""RTPLAN in: our own plans of fluence maps exactly; of any plan a summary (whole: `rtplan_delivery`)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from rtplan.domain import Beam, Fluence, Plan, Prescription
+from rtplan.domain import Beam, Fluence, FractionGroup, Plan, Prescription
 from rtplan.errors import DicomError, DoseError
 from rtplan.io import header as hd
+from rtplan.io.rtplan_delivery import fraction_groups, targets_of, treats
 from rtplan.io.rtplan_write import INTENT, write
 
 __all__ = ["BeamSummary", "PlanSummary", "read", "read_summary", "write"]
@@ -24,6 +25,7 @@ __all__ = ["BeamSummary", "PlanSummary", "read", "read_summary", "write"]
 class BeamSummary:
     """What any RTPLAN says of one beam: angles (IEC 61217), isocentre (LPS mm), MU of one fraction."""
 
+    number: int
     name: str
     gantry_deg: float
     collimator_deg: float
@@ -36,7 +38,11 @@ class BeamSummary:
 
 @dataclass(frozen=True)
 class PlanSummary:
-    """What any RTPLAN says of the whole: prescription by target (Gy of the course), fractions, beams."""
+    """What any RTPLAN says of the whole: prescription by target (Gy of the course), fractions, beams.
+
+    ``fractions`` is None where the plan does not say, or has several fraction groups (``groups``: the numbers
+    of those that plan fractions). ``beams`` are those for treatment.
+    """
 
     label: str
     sop_uid: str
@@ -46,6 +52,12 @@ class PlanSummary:
     fractions: int | None
     beams: tuple[BeamSummary, ...]
     ours: bool
+    groups: tuple[int, ...] = ()
+
+    @property
+    def delivered(self) -> frozenset[int]:
+        """Numbers of the beams that get monitor units."""
+        return frozenset(beam.number for beam in self.beams if beam.mu_per_fraction is not None)
 
 
 def read_summary(path: Path) -> PlanSummary:
@@ -59,18 +71,21 @@ def read_summary(path: Path) -> PlanSummary:
     path = Path(path)
     header = _header(path)
     with hd.guarded(path):
-        metersets, fractions = _fractions(header)
-        beams = tuple(_beam_summary(item, metersets) for item in hd.items(header, "BeamSequence"))
+        groups = fraction_groups(header)
+        metersets, fractions = _course(groups)
+        items = [item for item in hd.items(header, "BeamSequence") if treats(item)]
+        beams = tuple(_beam_summary(item, metersets) for item in items)
         sets = hd.items(header, "ReferencedStructureSetSequence")
         return PlanSummary(
             label=hd.line(header, "RTPlanLabel"),
             sop_uid=hd.uid(header, "SOPInstanceUID"),
             frame=hd.uid(header, "FrameOfReferenceUID"),
             structure_set_uids=tuple(hd.uid(item, "ReferencedSOPInstanceUID") for item in sets),
-            targets=MappingProxyType(_targets(header)),
+            targets=MappingProxyType(targets_of(header)),
             fractions=fractions,
             beams=beams,
             ours=bool(_intent(header)),
+            groups=tuple(group.number for group in groups),
         )
 
 
@@ -91,8 +106,8 @@ def read(path: Path) -> Plan:
     path = Path(path)
     header = _header(path)
     with hd.guarded(path):
-        metersets, fractions = _fractions(header)
-        targets = _targets(header)
+        metersets, fractions = _course(fraction_groups(header))
+        targets = targets_of(header)
         if fractions is None or not targets:
             missing = "number of fractions" if fractions is None else "target dose"
             raise DicomError(f"The plan states no {missing}.", where=str(path), action="export it with one.")
@@ -133,32 +148,10 @@ def _intent(header: Dataset) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _targets(header: Dataset) -> dict[str, float]:
-    found = {}
-    for count, item in enumerate(hd.items(header, "DoseReferenceSequence"), start=1):
-        dose = hd.number(item, "TargetPrescriptionDose")
-        if hd.code(item, "DoseReferenceType") == "TARGET" and dose:
-            found[hd.line(item, "DoseReferenceDescription") or f"target {count}"] = dose
-    return found
-
-
-def _fractions(header: Dataset) -> tuple[dict[int, float], int | None]:
-    groups = hd.items(header, "FractionGroupSequence")
-    if len(groups) > 1:
-        raise DicomError(
-            f"The plan has {len(groups)} fraction groups; rtplan reads one.",
-            where=hd.place(header),
-            action="export one phase of the treatment as one plan.",
-        )
-    if not groups:
-        return {}, None
-    metersets = {
-        hd.whole(item, "ReferencedBeamNumber"): hd.number(item, "BeamMeterset")
-        for item in hd.items(groups[0], "ReferencedBeamSequence")
-    }
-    planned = hd.number(groups[0], "NumberOfFractionsPlanned")
-    fractions = int(planned) if planned and planned >= 1 else None
-    return {number: dose for number, dose in metersets.items() if dose is not None}, fractions
+def _course(groups: tuple[FractionGroup, ...]) -> tuple[dict[int, float], int | None]:
+    """Return MU of one fraction by beam, and the fractions of the one group (None: there are several)."""
+    metersets = {number: mu for group in groups for number, mu in group.mu.items()}
+    return metersets, groups[0].fractions if len(groups) == 1 else None
 
 
 def _beam_summary(item: Dataset, metersets: dict[int, float]) -> BeamSummary:
@@ -171,6 +164,7 @@ def _beam_summary(item: Dataset, metersets: dict[int, float]) -> BeamSummary:
     isocentre = hd.numbers(first, "IsocenterPosition")
     turning = {hd.number(p, "GantryAngle") for p in points if hd.number(p, "GantryAngle") is not None}
     return BeamSummary(
+        number=hd.whole(item, "BeamNumber"),
         name=hd.line(item, "BeamName") or f"beam {hd.whole(item, 'BeamNumber')}",
         gantry_deg=hd.number(first, "GantryAngle", 0.0) or 0.0,
         collimator_deg=hd.number(first, "BeamLimitingDeviceAngle", 0.0) or 0.0,

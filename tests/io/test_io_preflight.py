@@ -36,7 +36,7 @@ def run(*arguments):
 def test_a_good_folder_is_usable(bare, tmp_path, capsys):
     bare.series(tmp_path / "ct", body(), **PLAIN)
     bare.rtstruct(tmp_path / "rs.dcm", [("Bladder", "ORGAN", [("CLOSED_PLANAR", bare.square(-27, 0, 5))])])
-    bare.rtdose(tmp_path / "rd.dcm", np.ones((4, 5, 6), np.uint16))
+    bare.rtdose(tmp_path / "rd.dcm", np.ones((4, 9, 16), np.uint16))
     assert run(tmp_path, "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert said["usable"] is True
