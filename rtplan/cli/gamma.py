@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import typer
 
 if TYPE_CHECKING:
-    from rtplan.domain import Dose, Finding, Notice
+    from rtplan.domain import Dose, Finding, Mask, Notice
     from rtplan.dosimetry.gamma import GammaResult
+    from rtplan.dosimetry.isodose import DoseDifference
 
 
 def command(
@@ -24,7 +26,14 @@ def command(
     ),
     max_gamma: float = typer.Option(2.0, "--max-gamma", help="Search no further than this gamma."),
     device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
+    structures: Path | None = typer.Option(
+        None, "--structures", help="RTSTRUCT or label map: with --structure, only inside it."
+    ),
+    structure: list[str] = typer.Option([], "--structure", help="Name; again for the union of several."),
     out: Path | None = typer.Option(None, "--out", help="Write the gamma map (.nii.gz, .mha)."),
+    difference: Path | None = typer.Option(
+        None, "--difference", help="Write evaluated minus reference dose (.nii.gz, .mha)."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     cross_check: bool = typer.Option(False, "--cross-check", help="Run pymedphys beside, if installed."),
 ) -> None:
@@ -34,16 +43,24 @@ def command(
     """
     from rtplan.cli.options import print_json
     from rtplan.dosimetry.gamma import GammaSettings, gamma
+    from rtplan.dosimetry.isodose import dose_difference
 
+    for name, number in (("dose", dose), ("distance", distance), ("max-gamma", max_gamma)):
+        if not number > 0:
+            raise typer.BadParameter(f"--{name} wants a number above 0, got {number:g}.")
+    if (structures is None) != (not structure):
+        raise typer.BadParameter("--structures and --structure go together.")
     settings = GammaSettings(dose, distance, cutoff, local, max_gamma, normalisation)
     doses = _read(reference), _read(evaluated)
-    result = gamma(*doses, settings, device=device)
-    findings, notices = findings_of(result), _notices(result)
+    mask = None if structures is None else _mask(structures, structure, doses[0])
+    result = gamma(*doses, settings, mask=mask, device=device)
+    change = dose_difference(*doses, mask)
+    findings = findings_of(result) + difference_findings(change)
+    notices = _notices(result)
     if cross_check:
         more, said = _peer(*doses, result)
         findings, notices = findings + more, notices + said
-    if out is not None:
-        _write(result, doses[0], out)
+    _write(result, change, out, difference)
     if as_json:
         histogram = {"edges": result.edges.tolist(), "counts": result.histogram.tolist()}
         print_json(findings, notices, histogram=histogram)
@@ -101,18 +118,58 @@ def _notices(result: GammaResult) -> list[Notice]:
     return [Notice("GAMMA_OUTSIDE", "warn", found, "evaluate on a grid that covers the reference")]
 
 
-def _write(result: GammaResult, reference: Dose, out: Path) -> None:
+def difference_findings(change: DoseDifference) -> list[Finding]:
+    """Return mean, root mean square, 95th percentile and extreme of the dose difference as findings."""
+    from rtplan.domain import Finding
+
+    rows = (
+        ("mean", change.mean_gy),
+        ("rms", change.rms_gy),
+        ("p95", change.p95_gy),
+        ("largest", change.largest_gy),
+    )
+    return [
+        Finding(
+            metric=f"Dose difference {what}", value=value, unit="Gy", step="gamma", detail={"n": change.n}
+        )
+        for what, value in rows
+    ]
+
+
+def _mask(path: Path, wanted: list[str], reference: Dose) -> Mask:
+    from rtplan.cli.readings import frame_of, in_frame, read_structures
+    from rtplan.domain import Mask
+    from rtplan.imaging.contour import mask_on
+
+    frame = reference.grid.frame_of_reference
+    found, _ = read_structures(path, wanted, frame)
+    grid = in_frame(reference, frame_of(found)).grid
+    inside = np.zeros(grid.shape, np.bool_)
+    for structure in found:
+        inside |= mask_on(structure, grid).array
+    return Mask(reference.grid, inside)
+
+
+def _write(result: GammaResult, change: DoseDifference, out: Path | None, difference: Path | None) -> None:
+    """Write the maps that are asked for; both or none."""
     from rtplan.domain import Volume
+    from rtplan.errors import OutputError
     from rtplan.io.nifti import write_volume
 
-    write_volume(Volume(reference.grid, result.map), out)
+    if out is not None:
+        write_volume(Volume(result.grid, result.map), out)
+    if difference is not None:
+        try:
+            write_volume(change.map, difference)
+        except OutputError:
+            if out is not None:
+                out.unlink()
+            raise
 
 
 def _peer(reference: Dose, evaluated: Dose, result: GammaResult) -> tuple[list[Finding], list[Notice]]:
     """Run pymedphys on the same doses; it knows only grids along the patient's axes."""
     import importlib
-
-    import numpy as np
 
     from rtplan.domain import Finding, Notice
 
