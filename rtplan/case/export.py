@@ -2,53 +2,80 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
-import numpy as np
-
-from rtplan.domain import Grid, Image, Mask, Patient, Structure
+from rtplan.case.tables import Curves
+from rtplan.domain import Grid, Mask, Patient, Structure
 from rtplan.dosimetry.courses import eqd2_dose
+from rtplan.imaging.axial import axial_grid
 from rtplan.imaging.contour import mask_on
-from rtplan.imaging.resample import resample
 from rtplan.io import nifti
-from rtplan.io.patient_write import write_patient
+from rtplan.io.patient_write import Export, write_patient
+from rtplan.io.tps import load
 
-AIR_HU = -1024.0
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of the DICOM of a case.
+
+    Parameters
+    ----------
+    tps : str
+        Profile of the planning system, by name or path.
+    alpha_beta_gy : float or None
+        Of the EQD2 doses; none are written without it.
+    curves : mapping
+        DVHs by arm, then by structure: dose (Gy), volume (%).
+    document : bytes or None
+        The report as PDF.
+    """
+
+    tps: str = "common"
+    alpha_beta_gy: float | None = None
+    curves: Curves = field(default_factory=lambda: MappingProxyType({}))
+    document: bytes | None = None
 
 
-def write_dicom(patient: Patient, folder: Path, alpha_beta_gy: float | None = None) -> None:
-    """Write what rtplan made: density images, structures, plan, doses, registrations.
+def write_dicom(patient: Patient, folder: Path, asked: Asked | None = None) -> None:
+    """Write what rtplan made: density images, structures, plan, doses, registrations, findings, report.
 
     Parameters
     ----------
     patient : Patient
         After the pipeline.
     folder : Path
-        Gets ``CT_<arm>/``, ``RS.dcm``, ``RP.dcm``, ``RD_<arm>.dcm``, ``RD_<arm>_EQD2.dcm``, ``REG.dcm``.
-    alpha_beta_gy : float, optional
-        Of the EQD2 doses; none are written without it.
+        Gets ``CT_<arm>/``, ``RS.dcm``, ``RP.dcm``, ``RD_<arm>.dcm``, ``RD_<arm>_EQD2.dcm``, ``REG.dcm``,
+        ``SEG.dcm``, ``SR.dcm`` and ``PDF.dcm``.
+    asked : Asked, optional
+        For which system, and what is added.
 
     Notes
     -----
     The images as they came are not written again; structures refer to them. A synthetic CT on a tilted MR
-    grid is resampled to axial slices, as planning systems demand; its description says so.
+    grid is resampled to axial slices where the profile demands that; its description says so.
     """
-    arms = {name: axial(patient.images[name]) for name in patient.arms if name != "CT"}
-    images = {**patient.images, **arms}
-    shown = images.get("CT") or next(iter(arms.values()), None)
-    if shown is None:
+    asked = asked or Asked()
+    tps = load(asked.tps)
+    arms = {name: patient.images[name] for name in patient.arms if name != "CT"}
+    on = patient.images.get("CT") or next(iter(arms.values()), None)
+    if on is None:
         return
+    grid = on.grid if "CT" in patient.images or not tps.axial else axial_grid(on.grid)
     structures = {
-        name: _on_slices(structure, shown.grid)
+        name: _on_slices(structure, grid)
         for name, structure in patient.structures.items()
         if structure.kind != "CONTROL"
     }
     doses = dict(patient.doses)
-    if alpha_beta_gy is not None:
-        doses |= {f"{arm}_EQD2": eqd2_dose(dose, alpha_beta_gy) for arm, dose in patient.doses.items()}
-    whole = replace(patient, images=images, structures=structures, doses=doses)
-    write_patient(whole, folder, images=tuple(arms))
+    if asked.alpha_beta_gy is not None:
+        doses |= {f"{arm}_EQD2": eqd2_dose(d, asked.alpha_beta_gy) for arm, d in patient.doses.items()}
+    export = Export(
+        tps, asked.curves, segmentation=True, findings=bool(patient.doses), document=asked.document
+    )
+    whole = replace(patient, structures=structures, doses=doses)
+    write_patient(whole, folder, images=tuple(arms), export=export)
 
 
 def _on_slices(structure: Structure, grid: Grid) -> Structure:
@@ -56,26 +83,6 @@ def _on_slices(structure: Structure, grid: Grid) -> Structure:
     if isinstance(structure.region, Mask) and not structure.region.grid.same_as(grid):
         return replace(structure, region=mask_on(structure, grid))
     return structure
-
-
-def axial(image: Image) -> Image:
-    """Return the image on axial slices of about its own spacing; itself when it is axial already."""
-    if image.grid.is_axial:
-        return image
-    corners = image.grid.corners()
-    z, y, x = image.grid.spacing_zyx_mm
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    count = np.ceil((high - low) / (x, y, z)).astype(int)
-    first = low + np.array([x, y, z]) / 2
-    grid = Grid.axial(
-        (int(count[2]), int(count[1]), int(count[0])),
-        (z, y, x),
-        (float(first[0]), float(first[1]), float(first[2])),
-        image.grid.frame_of_reference,
-    )
-    flat = resample(image, grid, outside=AIR_HU)
-    text = f"{image.source.description}; resampled from a tilted grid to axial slices".lstrip("; ")
-    return replace(flat, source=replace(flat.source, description=text))
 
 
 def write_volumes(patient: Patient, folder: Path) -> None:

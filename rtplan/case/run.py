@@ -119,11 +119,14 @@ def _write(folder: Path, patient: Patient, manifest: Manifest) -> None:
     absolute = _only_absolute(patient)
     tables.write_curves(curves if absolute.doses else {}, folder / "dvh")
     export.write_volumes(absolute, folder / "volumes")
-    export.write_dicom(absolute, folder / "dicom", alpha_beta_of(patient))
     provenance = as_plain(manifest)
     content = assemble(patient, provenance, curves)
     (folder / "report.html").write_text(page_of(content), encoding="utf-8")
-    (folder / "report.pdf").write_bytes(document_of(content))
+    document = document_of(content)
+    (folder / "report.pdf").write_bytes(document)
+    shown = curves if absolute.doses else {}
+    asked = export.Asked(manifest.settings["tps"], alpha_beta_of(patient), shown, document)
+    export.write_dicom(absolute, folder / "dicom", asked)
     tables.write_json(folder / "manifest.json", provenance | {"outputs": as_plain_outputs(folder)})
 
 

@@ -38,6 +38,8 @@ class CaseSettings:
         Spacing of the dose grid.
     allow_unverified : bool
         Let unverified numbers decide verdicts and drive the optimisation.
+    tps : str
+        Profile of the planning system for which the DICOM is written: a name or the path of a TOML file.
     seed : int
         Of every draw.
     device : str
@@ -53,6 +55,7 @@ class CaseSettings:
     beams: int = 7
     grid_mm: float = 3.0
     allow_unverified: bool = False
+    tps: str = "common"
     seed: int = 1
     device: str = "cpu"
 
@@ -76,6 +79,7 @@ class CaseSettings:
             "beams": self.beams,
             "grid_mm": self.grid_mm,
             "allow_unverified": self.allow_unverified,
+            "tps": self.tps,
         }
 
 

@@ -37,6 +37,7 @@ def command(
     plan_on: Annotated[str | None, typer.Option(help="Arm that the plan is made on (SynCT …).")] = None,
     margin: Annotated[list[str] | None, typer.Option(help="NAME=MM or NAME=L,R,A,P,S,I.")] = None,
     gas: Annotated[str, typer.Option(help="Gas inside the body: water or as_reference.")] = "water",
+    tps: Annotated[str, typer.Option(help="Planning system of the DICOM: eclipse, raystation …")] = "common",
     allow_unverified: Annotated[bool, typer.Option(help="Unverified numbers may decide.")] = False,
     device: Device = "cpu",
     seed: Seed = 1,
@@ -64,6 +65,7 @@ def command(
         plan_on=plan_on,
         margins=dict(parse_margin(text) for text in margin or ()),
         allow_unverified=allow_unverified,
+        tps=tps,
         seed=seed,
         device=device,
     )

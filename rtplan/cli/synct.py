@@ -71,14 +71,13 @@ def _read(mr: Path, roles: tuple[str, ...]) -> tuple[str, Image, Identity]:
 
 
 def _write_series(made: Image, mr: Image, identity: Identity, out: Path, model: str) -> list[Path]:
-    from rtplan.io.image_write import write_series
+    from rtplan.io.image_write import Derived, write_series
 
     written = write_series(
         made,
         out,
         identity,
         description="SynCT",
-        like=mr.source,
-        derivation=f"synthetic CT by {model}",
+        derived=Derived(mr.source, f"synthetic CT by {model}", model),
     )
     return list(written.paths)

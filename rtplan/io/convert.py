@@ -13,7 +13,7 @@ from rtplan.errors import DicomError, FormatError
 from rtplan.io import modules as md
 from rtplan.io import nifti, rtdose, rtstruct
 from rtplan.io.image import read_series
-from rtplan.io.image_write import write_series
+from rtplan.io.image_write import Derived, write_series
 from rtplan.io.index import entry_of, index
 from rtplan.io.patient_write import written_whole
 
@@ -152,8 +152,7 @@ def _volume_to_series(order: Order) -> Converted:
             part,
             _identity(order.like),
             description=order.given.name,
-            like=like.source if like else None,
-            derivation=f"converted from {order.given.name}",
+            derived=Derived(like.source, f"converted from {order.given.name}") if like else None,
         )
     notices = []
     if done.clipped_voxels:

@@ -42,15 +42,37 @@ class Written:
     quantisation_error: float
 
 
+@dataclass(frozen=True)
+class Derived:
+    """How a derived image came.
+
+    Parameters
+    ----------
+    like : Source
+        The image that it was made from: it becomes the source image reference.
+    text : str
+        DerivationDescription (which model, which resampling).
+    model : str
+        Name and version of the network that made it, for the contributing equipment.
+    resampled : bool
+        Whether it was brought onto another grid.
+    """
+
+    like: Source
+    text: str = ""
+    model: str = ""
+    resampled: bool = False
+
+
 def write_series(
     image: Image,
     folder: Path,
     identity: Identity,
     *,
     description: str,
-    like: Source | None = None,
+    derived: Derived | None = None,
     stamp: md.Stamp | None = None,
-    derivation: str = "",
+    explicit: bool = True,
 ) -> Written:
     r"""Write an image as one single-frame object per slice.
 
@@ -65,13 +87,12 @@ def write_series(
         Patient and study.
     description : str
         SeriesDescription; for a derived CT the research-use text is added.
-    like : Source, optional
-        The image that this one was derived from: it becomes the source image reference, and a CT becomes
-        ``DERIVED\SECONDARY\AXIAL``. Without it the object says ``ORIGINAL\PRIMARY\AXIAL``.
+    derived : Derived, optional
+        A CT becomes ``DERIVED\SECONDARY\AXIAL``. Without it the object says ``ORIGINAL\PRIMARY\AXIAL``.
     stamp : Stamp, optional
         Date, time and UIDs.
-    derivation : str
-        DerivationDescription (which model, which resampling).
+    explicit : bool
+        Explicit VR Little Endian; else Implicit.
 
     Raises
     ------
@@ -87,15 +108,17 @@ def write_series(
     paths, uids = [], []
     for k, plane in enumerate(stored):
         sop_uid = stamp.uid("slice", image.modality, description, str(k))
-        header = md.start(image.modality, identity, stamp, series_uid=series_uid, sop_uid=sop_uid)
-        header.SeriesDescription = md.clipped(
-            f"{description} NOT FOR CLINICAL USE" if like else description, 64
+        header = md.start(
+            image.modality, identity, stamp, series_uid=series_uid, sop_uid=sop_uid, explicit=explicit
         )
-        _general(header, image, like, derivation, k)
+        header.SeriesDescription = md.clipped(
+            f"{description} NOT FOR CLINICAL USE" if derived else description, 64
+        )
+        _general(header, image, derived, k)
         _plane(header, image.grid, k)
         _pixels(header, plane, slope, intercept)
         _CONTENT[image.modality](header, image)
-        if clipped:
+        if clipped or (derived and image.modality == "CT"):
             header.ImageComments = f"{md.RESEARCH_ONLY}; {clipped} voxels of the series clipped in HU"
         paths.append(md.save(header, folder / f"{k + 1:04d}.dcm"))
         uids.append(sop_uid)
@@ -152,27 +175,32 @@ def _error(image: Image, stored: NDArray[np.generic], slope: float, intercept: f
     return worst
 
 
-def _general(header: FileDataset, image: Image, like: Source | None, derivation: str, k: int) -> None:
-    header.ImageType = ["DERIVED", "SECONDARY", "AXIAL"] if like else ["ORIGINAL", "PRIMARY", "AXIAL"]
+def _general(header: FileDataset, image: Image, derived: Derived | None, k: int) -> None:
+    header.ImageType = ["DERIVED", "SECONDARY", "AXIAL"] if derived else ["ORIGINAL", "PRIMARY", "AXIAL"]
     if image.modality == "MR":
-        header.ImageType = ["DERIVED" if like else "ORIGINAL", "SECONDARY" if like else "PRIMARY", "OTHER"]
+        header.ImageType = [*header.ImageType[:2], "OTHER"]
     header.InstanceNumber, header.AcquisitionNumber = k + 1, None
     header.ContentDate, header.ContentTime = header.SeriesDate, header.SeriesTime
     header.ImageComments = md.RESEARCH_ONLY
     header.BurnedInAnnotation = "NO"
     header.PatientPosition = image.source.patient_position or "HFS"
-    if like is None:
+    if derived is None:
         return
-    header.DerivationDescription = md.clipped(
-        f"{derivation or image.source.description}; {md.RESEARCH_ONLY}", 1024
-    )
-    if like.sop_uids and like.sop_class_uid:
-        header.SourceImageSequence = md.sequence(*_sources(like, image, k))
-    header.ContributingEquipmentSequence = md.sequence(_equipment(header))
+    text = derived.text or image.source.description
+    header.DerivationDescription = md.clipped(f"{text}; {md.RESEARCH_ONLY}".lstrip("; "), 1024)
+    codes = [md.code("113085", "DCM", "Spatial resampling")] if derived.resampled else []
+    if derived.model:
+        codes.append(md.code("SYNCT", "99RTPLAN", "Synthetic CT by a network"))
+    if codes:
+        header.DerivationCodeSequence = md.sequence(*codes)
+    if derived.like.sop_uids and derived.like.sop_class_uid:
+        header.SourceImageSequence = md.sequence(*_sources(derived, image, k))
+    header.ContributingEquipmentSequence = md.sequence(_equipment(derived))
 
 
-def _sources(like: Source, image: Image, k: int) -> list[Dataset]:
-    same = len(like.sop_uids) == image.grid.shape[0]
+def _sources(derived: Derived, image: Image, k: int) -> list[Dataset]:
+    like = derived.like
+    same = len(like.sop_uids) == image.grid.shape[0] and not derived.resampled
     uids = (like.sop_uids[k],) if same else like.sop_uids
     found = []
     for uid in uids:
@@ -185,11 +213,11 @@ def _sources(like: Source, image: Image, k: int) -> list[Dataset]:
     return found
 
 
-def _equipment(header: FileDataset) -> Dataset:
+def _equipment(derived: Derived) -> Dataset:
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = md.sequence(md.code("109102", "DCM", "Processing Equipment"))
     item.Manufacturer = item.ManufacturerModelName = "rtplan"
-    item.SoftwareVersions = header.SoftwareVersions
+    item.SoftwareVersions = [md.VERSION, md.clipped(derived.model, 64)] if derived.model else md.VERSION
     item.ContributionDescription = md.RESEARCH_ONLY
     return item
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import uuid
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +29,12 @@ RESEARCH_ONLY = "research use only, not for clinical use"
 VERSION = version("rtplan")
 
 #: SeriesNumber by kind, far from a scanner's own.
-SERIES_NUMBERS = {"CT": 9001, "MR": 9002, "RTSTRUCT": 9003, "RTPLAN": 9004, "RTDOSE": 9005, "REG": 9006}
+SERIES_NUMBERS = {
+    **{"CT": 9001, "MR": 9002, "RTSTRUCT": 9003, "RTPLAN": 9004, "RTDOSE": 9005, "REG": 9006},
+    **{"SEG": 9007, "PM": 9008, "SR": 9009, "PDF": 9010},
+}
+#: Modality where it is not the kind itself.
+MODALITIES = {"PDF": "DOC", "PM": "OT"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,10 @@ def hashed_uid(*parts: str) -> str:
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
 
 
+#: Says in every file which program wrote it.
+IMPLEMENTATION_UID = hashed_uid("rtplan", "implementation")
+
+
 def frame_uid(frame: str) -> str:
     """Return a frame of reference as a valid UID: itself, or a hash of it when it is only a name."""
     parts = frame.split(".")
@@ -82,20 +93,25 @@ def frame_uid(frame: str) -> str:
     return frame if len(parts) > 1 and valid and len(frame) <= 64 else hashed_uid("frame", frame)
 
 
-def start(kind: str, identity: Identity, stamp: Stamp, *, series_uid: str, sop_uid: str) -> FileDataset:
+def start(
+    kind: str, identity: Identity, stamp: Stamp, *, series_uid: str, sop_uid: str, explicit: bool = True
+) -> FileDataset:
     """Begin an object: patient, study, series, equipment and SOP common modules.
 
     Parameters
     ----------
     kind : str
-        A name of `header.CLASS_UIDS`: CT, MR, RTSTRUCT, RTPLAN, RTDOSE or REG.
+        A name of `header.CLASS_UIDS`: CT, MR, RTSTRUCT, RTPLAN, RTDOSE, REG or PDF.
+    explicit : bool
+        Whether an image is in Explicit VR; RT objects are always Implicit.
     """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CLASS_UIDS[kind]
     meta.MediaStorageSOPInstanceUID = sop_uid
     # implicit for RT objects: only there fits a decimal string of more than 65534 bytes (contours, fluence)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian if kind in ("CT", "MR") else ImplicitVRLittleEndian
-    meta.ImplementationClassUID = hashed_uid("rtplan", "implementation")
+    explicit = explicit and kind in ("CT", "MR", "PDF")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION_UID
     meta.ImplementationVersionName = f"RTPLAN {VERSION}"[:16]
     header = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     header.SpecificCharacterSet = "ISO_IR 192"
@@ -109,7 +125,7 @@ def start(kind: str, identity: Identity, stamp: Stamp, *, series_uid: str, sop_u
     header.StudyDate, header.StudyTime = (stamp.date, stamp.time) if own_study else ("", "")
     header.StudyID = "RTPLAN" if own_study else ""
     header.ReferringPhysicianName = header.AccessionNumber = ""
-    header.Modality, header.SeriesInstanceUID = kind, series_uid
+    header.Modality, header.SeriesInstanceUID = MODALITIES.get(kind, kind), series_uid
     header.SeriesDate, header.SeriesTime, header.SeriesNumber = stamp.date, stamp.time, SERIES_NUMBERS[kind]
     if kind in ("CT", "MR", "REG"):
         header.Laterality = ""
@@ -158,6 +174,24 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 def sequence(*items: Dataset) -> Items:
     """Return items as a DICOM sequence."""
     return Items(list(items))
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Keep another library's warnings to itself: they quote the header, and so the patient."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def dated(header: Dataset, stamp: Stamp) -> None:
+    """Give an object that another library made the stamp's dates and our implementation."""
+    header.InstanceCreationDate, header.InstanceCreationTime = stamp.date, stamp.time
+    header.ContentDate, header.ContentTime = stamp.date, stamp.time
+    header.SeriesDate, header.SeriesTime = stamp.date, stamp.time
+    header.SpecificCharacterSet = "ISO_IR 192"
+    header.file_meta.ImplementationClassUID = IMPLEMENTATION_UID
+    header.file_meta.ImplementationVersionName = f"RTPLAN {VERSION}"[:16]
 
 
 def clipped(text: str, length: int) -> str:

@@ -1,21 +1,52 @@
-"""A Patient as a folder of real DICOM: image series, RTSTRUCT, RTPLAN, RTDOSE, registrations."""
+"""A Patient as a folder of real DICOM: series, structures, plan, doses, registrations, report."""
 
 from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from rtplan.domain import Identity, Image, Mask, Patient, Source, Structure
 from rtplan.domain.patient import ARMS
 from rtplan.errors import OutputError
+from rtplan.imaging.axial import axial
+from rtplan.io import document, registration, rtdose_write, rtplan_write, rtstruct_write, seg, sr
 from rtplan.io import modules as md
-from rtplan.io import registration, rtdose, rtplan_write, rtstruct_write
-from rtplan.io.image_write import Written, write_series
+from rtplan.io.image_write import Derived, write_series
+from rtplan.io.rtdose_write import BULK, Curve, Form
 from rtplan.io.rtstruct_write import WrittenSet
+from rtplan.io.tps import DEFAULT, Profile, load
+
+AIR_HU = -1024.0
+
+
+@dataclass(frozen=True)
+class Export:
+    """For which system a patient is written, and what is added to the objects.
+
+    Parameters
+    ----------
+    tps : Profile
+        Rules of the planning system.
+    curves : mapping of str to mapping
+        DVHs by name of the dose, then by structure, for the RTDOSE.
+    segmentation : bool
+        Whether the structures are written as a Segmentation too.
+    findings : bool
+        Whether the patient's findings are written as a Structured Report.
+    document : bytes or None
+        The report as PDF, to be encapsulated.
+    """
+
+    tps: Profile = field(default_factory=lambda: load(DEFAULT))
+    curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=lambda: MappingProxyType({}))
+    segmentation: bool = False
+    findings: bool = False
+    document: bytes | None = None
 
 
 def write_patient(
@@ -25,10 +56,12 @@ def write_patient(
     images: Collection[str] | None = None,
     pseudonym: str | None = None,
     stamp: md.Stamp | None = None,
+    export: Export | None = None,
 ) -> list[Path]:
     """Write a patient as a folder of DICOM.
 
-    ``CT/``, ``MR_<role>/``, ``CT_<arm>/``, RS.dcm, RP.dcm, RD_<arm>.dcm, REG.dcm.
+    ``CT/``, ``MR_<role>/``, ``CT_<arm>/``, RS.dcm, RP.dcm, RD_<arm>.dcm, REG.dcm; with an `Export` that
+    asks for them SEG.dcm, SR.dcm and PDF.dcm.
     Everything is written beside the folder first and moved into it when it is whole.
 
     Parameters
@@ -44,6 +77,8 @@ def write_patient(
         Stands as PatientID and PatientName in place of the identity.
     stamp : Stamp, optional
         Date, time and UIDs; ``Stamp(seed=…)`` gives the same UIDs again.
+    export : Export, optional
+        For which system, and what is added.
 
     Returns
     -------
@@ -57,9 +92,11 @@ def write_patient(
     """
     folder = Path(folder)
     stamp = stamp or md.Stamp()
-    identity = _identity(patient, pseudonym)
+    roles = tuple(patient.images if images is None else images)
+    export = export or Export()
+    writer = _Writer(patient, export, _identity(patient, pseudonym), stamp)
     with written_whole(folder) as part:
-        paths = _write(patient, part, identity, stamp, images)
+        paths = writer.write(part, roles)
     return [folder / path.relative_to(part) for path in paths]
 
 
@@ -109,64 +146,134 @@ def _identity(patient: Patient, pseudonym: str | None) -> Identity:
     return patient.identity
 
 
-def _write(
-    patient: Patient, part: Path, identity: Identity, stamp: md.Stamp, images: Collection[str] | None
-) -> list[Path]:
-    paths: list[Path] = []
-    shown = dict(patient.images)
-    for name in patient.images if images is None else images:
-        written = _image(patient, name, part, identity, stamp)
-        shown[name] = replace(shown[name], source=written.source)
-        paths += written.paths
-    role = _reference(patient)
-    reference = shown[role] if role else None
-    drawn = _structures(patient, reference, part / "RS.dcm", identity, stamp) if reference else None
-    paths += [drawn.path] if drawn else []
-    plan_uid = stamp.uid("RTPLAN", "not written")
-    if patient.plan is not None:
-        plan = rtplan_write.write(
-            patient.plan,
-            part / "RP.dcm",
-            identity=identity,
-            image=reference,
-            structure_set=drawn,
-            stamp=stamp,
+@dataclass(frozen=True)
+class _Writer:
+    """One patient on the way out."""
+
+    patient: Patient
+    export: Export
+    identity: Identity
+    stamp: md.Stamp
+
+    def write(self, part: Path, roles: Collection[str]) -> list[Path]:
+        """Write every object into the folder; return the files in that order."""
+        patient = self.patient
+        paths: list[Path] = []
+        shown = dict(patient.images)
+        for name in roles:
+            shown[name], written = self._image(name, part)
+            paths += written
+        role = _reference(patient)
+        reference = shown[role] if role else None
+        drawn = self._structures(reference, part / "RS.dcm") if reference else None
+        plan_uid = self.stamp.uid("RTPLAN", "not written")
+        if patient.plan is not None:
+            plan = rtplan_write.write(
+                patient.plan,
+                part / "RP.dcm",
+                identity=self.identity,
+                image=reference,
+                structure_set=drawn,
+                stamp=self.stamp,
+            )
+            plan_uid = plan.sop_uid
+        paths += [part / name for name in ("RS.dcm", "RP.dcm") if (part / name).exists()]
+        paths += [self._dose(name, part, plan_uid, drawn) for name in patient.doses]
+        paths += self._registrations(part)
+        return paths + self._told(part, reference)
+
+    def _image(self, role: str, part: Path) -> tuple[Image, tuple[Path, ...]]:
+        image, explicit = self.patient.images[role], self.export.tps.explicit_vr
+        if image.modality == "MR" or role == "CT":
+            place = part / (f"MR_{role}" if image.modality == "MR" else "CT")
+            done = write_series(
+                image, place, self.identity, description=role, stamp=self.stamp, explicit=explicit
+            )
+            return replace(image, source=done.source), done.paths
+        origin = _origin(self.patient, role)
+        flat, resampled = axial(image, AIR_HU) if self.export.tps.axial else (image, "")
+        text = image.source.description or f"rtplan density image {role}"
+        done = write_series(
+            flat,
+            part / f"CT_{role}",
+            self.identity,
+            description=f"rtplan arm {role}",
+            derived=Derived(origin, f"{text}; {resampled}".rstrip("; "), self._model(role), bool(resampled)),
+            stamp=self.stamp,
+            explicit=explicit,
         )
-        paths.append(plan.path)
-        plan_uid = plan.sop_uid
-    for name, dose in patient.doses.items():
-        path, arm = part / f"RD_{name}.dcm", name.removesuffix("_EQD2")
-        rtdose.write(dose, path, identity=identity, plan_uid=plan_uid, arm=arm, stamp=stamp)
-        paths.append(path)
-    for count, item in enumerate(r for r in patient.registrations if r.kind != "deformable"):
-        if item.from_frame != item.to_frame:
-            name = "REG.dcm" if count == 0 else f"REG_{count + 1}.dcm"
-            paths.append(registration.write(item, part / name, identity=identity, stamp=stamp))
-    return paths
+        return replace(flat, source=done.source), done.paths
+
+    def _model(self, role: str) -> str:
+        """Return name and weights of the network that made an image; empty when none did."""
+        made = [r for r in self.patient.history if r.weights_sha256 and "model" in r.settings]
+        if role != "SynCT" or not made:
+            return ""
+        return f"{made[-1].settings['model']} sha256:{made[-1].weights_sha256[:12]}"
+
+    def _structures(self, image: Image, path: Path) -> WrittenSet | None:
+        listed = self._listed(image)
+        if not listed:
+            return None
+        return rtstruct_write.write(
+            listed, path, image=image, identity=self.identity, stamp=self.stamp, tps=self.export.tps
+        )
+
+    def _listed(self, image: Image) -> list[Structure]:
+        frame = image.grid.frame_of_reference
+        return [s for s in self.patient.structures.values() if _frame(s) == frame and _holds(s)]
+
+    def _dose(self, name: str, part: Path, plan_uid: str, drawn: WrittenSet | None) -> Path:
+        tps, dose = self.export.tps, self.patient.doses[name]
+        curves = self.export.curves.get(name, {}) if tps.dvh else {}
+        done = rtdose_write.write(
+            axial(dose, 0.0)[0] if tps.axial else dose,
+            part / f"RD_{name}.dcm",
+            identity=self.identity,
+            plan_uid=plan_uid,
+            arm=name.removesuffix("_EQD2"),
+            form=Form(tps.dose_bits, drawn, curves),
+            stamp=self.stamp,
+        )
+        return done.path
+
+    def _registrations(self, part: Path) -> list[Path]:
+        paths = []
+        for count, item in enumerate(r for r in self.patient.registrations if r.kind != "deformable"):
+            if item.from_frame != item.to_frame:
+                name = "REG.dcm" if count == 0 else f"REG_{count + 1}.dcm"
+                done = registration.write(item, part / name, identity=self.identity, stamp=self.stamp)
+                paths.append(done)
+        return paths
+
+    def _told(self, part: Path, reference: Image | None) -> list[Path]:
+        """Write Segmentation, Structured Report and document where they are asked for."""
+        paths = []
+        listed = self._listed(reference) if reference else []
+        if self.export.segmentation and reference and listed and reference.source.sop_uids:
+            paths.append(
+                seg.write(listed, part / "SEG.dcm", image=reference, identity=self.identity, stamp=self.stamp)
+            )
+        subjects = [part / f"RD_{name}.dcm" for name in self.patient.doses] or paths
+        if self.export.findings and self.patient.findings and subjects:
+            paths.append(sr.write(self.patient.findings, part / "SR.dcm", about=subjects, stamp=self.stamp))
+        if self.export.document is not None:
+            paths.append(
+                document.write(
+                    self.export.document, part / "PDF.dcm", identity=self.identity, stamp=self.stamp
+                )
+            )
+        return paths
 
 
-def _image(patient: Patient, role: str, part: Path, identity: Identity, stamp: md.Stamp) -> Written:
+def _origin(patient: Patient, role: str) -> Source:
+    """Return the image that an arm was made from: what its own source names, else CT or MR on its grid."""
     image = patient.images[role]
-    if image.modality == "MR":
-        return write_series(image, part / f"MR_{role}", identity, description=role, stamp=stamp)
-    if role == "CT":
-        return write_series(image, part / "CT", identity, description="CT", stamp=stamp)
-    return write_series(
-        image,
-        part / f"CT_{role}",
-        identity,
-        description=f"rtplan arm {role}",
-        like=_origin(patient, image),
-        stamp=stamp,
-        derivation=image.source.description or f"rtplan density image {role}",
-    )
-
-
-def _origin(patient: Patient, image: Image) -> Source:
-    """Return the image that an arm was made from: what its own source names, else the MR, else the CT."""
     if image.source.sop_uids:
         return image.source
     others = [*patient.mr.values(), *(i for r, i in patient.images.items() if r == "CT")]
+    if role in BULK:
+        others.reverse()
     return next((other.source for other in others if other.source.sop_uids), Source())
 
 
@@ -181,16 +288,6 @@ def _reference(patient: Patient) -> str | None:
 def _frame(structure: Structure) -> str:
     region = structure.region
     return region.grid.frame_of_reference if isinstance(region, Mask) else region.frame_of_reference
-
-
-def _structures(
-    patient: Patient, image: Image, path: Path, identity: Identity, stamp: md.Stamp
-) -> WrittenSet | None:
-    frame = image.grid.frame_of_reference
-    listed = [s for s in patient.structures.values() if _frame(s) == frame and _holds(s)]
-    if not listed:
-        return None
-    return rtstruct_write.write(listed, path, image=image, identity=identity, stamp=stamp)
 
 
 def _holds(structure: Structure) -> bool:

@@ -15,9 +15,9 @@ from rtplan.errors import DicomError
 from rtplan.io import header as hd
 from rtplan.io.geometry import DIRECTION_TOLERANCE, POSITION_TOLERANCE_MM
 from rtplan.io.image import pixels_of
-from rtplan.io.rtdose_write import MEANING, WrittenDose, write
+from rtplan.io.rtdose_write import MEANING, Form, WrittenDose, write
 
-__all__ = ["ReadDose", "WrittenDose", "read", "write"]
+__all__ = ["Form", "ReadDose", "WrittenDose", "read", "write"]
 
 #: SeriesDescription of our doses: the arm, then the kind.
 DESCRIPTION = re.compile(r"^rtplan dose (?P<arm>\S+)")

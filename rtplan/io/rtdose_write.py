@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
@@ -14,11 +17,35 @@ from rtplan.domain import Dose, Grid, Identity
 from rtplan.errors import DoseError
 from rtplan.io import modules as md
 from rtplan.io.header import CLASS_UIDS
+from rtplan.io.rtstruct_write import WrittenSet
 
 #: Said of every dose that rtplan writes.
 MEANING = "dose to water in water-equivalent medium"
 #: Arms whose densities are overrides of regions.
 BULK = ("CT0", "CTpop", "CTpop_bone", "CTstrat")
+
+
+#: Dose (Gy, evenly spaced from 0) and volume (%) of one cumulative DVH.
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a dose is stored, and what stands beside it.
+
+    Parameters
+    ----------
+    bits : int
+        Bits of a stored value.
+    structure_set : WrittenSet or None
+        The structures of the DVHs.
+    curves : mapping of str to Curve
+        DVH by structure name; those that the structure set does not hold are left out.
+    """
+
+    bits: Literal[16, 32] = 32
+    structure_set: WrittenSet | None = None
+    curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -37,7 +64,7 @@ def write(
     identity: Identity,
     plan_uid: str,
     arm: str = "CT",
-    bits: Literal[16, 32] = 32,
+    form: Form | None = None,
     stamp: md.Stamp | None = None,
 ) -> WrittenDose:
     """Write a dose as RTDOSE of a whole plan: unsigned, relative offsets, voxel-centre position.
@@ -55,8 +82,8 @@ def write(
     arm : str
         Name of the arm; it stands in SeriesDescription. Arms of overridden densities (`BULK`) say
         TissueHeterogeneityCorrection ROI_OVERRIDE.
-    bits : int
-        Bits of a stored value.
+    form : Form, optional
+        32 bits without DVHs by default.
 
     Returns
     -------
@@ -69,7 +96,8 @@ def write(
     DoseError
         If the dose is negative or not finite, or its axes are not at right angles.
     """
-    stamp = stamp or md.Stamp()
+    stamp, form = stamp or md.Stamp(), form or Form()
+    bits = form.bits
     array = dose.array.astype(np.float64)
     if not np.isfinite(array).all() or array.min() < 0:
         raise DoseError(f"The dose of arm {arm} is negative or not finite; RTDOSE cannot say that.")
@@ -95,9 +123,38 @@ def write(
     header.DoseGridScaling = f"{scaling:.9e}"
     header.PixelData = stored.astype(f"<u{bits // 8}").tobytes()
     header["PixelData"].VR = "OW"
+    error = float(np.abs((stored * scaling).astype(np.float32) - dose.array).max())
+    header.ImageComments = f"{md.RESEARCH_ONLY}; {bits} bits: stored values are true to {error:.2g} Gy"
+    _curves(header, dose, form)
     md.save(header, path)
-    error = np.abs((stored * scaling).astype(np.float32) - dose.array)
-    return WrittenDose(path, uid, float(error.max()))
+    return WrittenDose(path, uid, error)
+
+
+def _curves(header: Dataset, dose: Dose, form: Form) -> None:
+    """Put the cumulative DVHs and the structure set that they are of into the object (module RT DVH)."""
+    numbers = form.structure_set.roi_numbers if form.structure_set else {}
+    told = {name: curve for name, curve in form.curves.items() if name in numbers}
+    if not told or form.structure_set is None:
+        return
+    structure_set = md.reference(CLASS_UIDS["RTSTRUCT"], form.structure_set.sop_uid)
+    header.ReferencedStructureSetSequence = md.sequence(structure_set)
+    header.DVHSequence = md.sequence(*(_dvh(numbers[name], curve, dose) for name, curve in told.items()))
+
+
+def _dvh(number: int, curve: Curve, dose: Dose) -> Dataset:
+    axis, percent = curve
+    width = float(axis[-1]) / (len(axis) - 1)
+    item, roi = Dataset(), Dataset()
+    roi.ReferencedROINumber, roi.DVHROIContributionType = number, "INCLUDED"
+    item.DVHReferencedROISequence = md.sequence(roi)
+    item.DVHType, item.DoseUnits, item.DVHDoseScaling = "CUMULATIVE", "GY", "1.0"
+    item.DoseType = "PHYSICAL" if dose.kind == "physical" else "EFFECTIVE"
+    item.DVHVolumeUnits = "PERCENT"
+    item.DVHNumberOfBins = len(axis)
+    pairs = [text for volume in percent for text in (f"{width:.9g}", f"{volume:.6g}")]
+    md.put_numbers(item, "DVHData", pairs)
+    item.DVHMeanDose = md.decimal(float(np.trapezoid(percent, axis)) / 100.0)
+    return item
 
 
 def _place(header: Dataset, grid: Grid) -> None:

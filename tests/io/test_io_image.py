@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from rtplan.domain import Grid, Identity, Image, Source
 from rtplan.errors import DicomError, GeometryMismatch, OutputError
 from rtplan.io.image import read_series, write_series
+from rtplan.io.image_write import Derived
 from rtplan.io.modules import Stamp
 
 RNG = np.random.default_rng(5)
@@ -215,7 +216,9 @@ def test_a_synthetic_ct_comes_back_with_clipping_counted(tmp_path):
     array = RNG.normal(0, 600, (5, 6, 7)).astype(np.float32)
     array[0, 0, :3] = (-3000, 5000, np.nan)
     image = Image(grid(), array, "CT", Source(description="network x, version 3", patient_position="FFS"))
-    done = write_series(image, tmp_path / "s", Identity("P1", "A^B"), description="SynCT", like=MR)
+    done = write_series(
+        image, tmp_path / "s", Identity("P1", "A^B"), description="SynCT", derived=Derived(MR)
+    )
     assert done.clipped_voxels == np.count_nonzero((array < -1024) | (array > 3071)) + 1
     assert 0 < done.quantisation_error <= 0.5
     back = read_series(tmp_path / "s")
@@ -228,7 +231,11 @@ def test_a_synthetic_ct_comes_back_with_clipping_counted(tmp_path):
 def test_tags_of_a_synthetic_ct(tmp_path):
     image = Image(grid(), np.zeros((5, 6, 7)), "CT", Source(description="network x, version 3"))
     done = write_series(
-        image, tmp_path / "s", Identity("P1", "A^B", study_uid="1.7"), description="SynCT", like=MR
+        image,
+        tmp_path / "s",
+        Identity("P1", "A^B", study_uid="1.7"),
+        description="SynCT",
+        derived=Derived(MR),
     )
     ds = pydicom.dcmread(done.paths[2])
     assert list(ds.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]

@@ -101,7 +101,7 @@ def written(tmp_path_factory):
             identity=patient.identity,
             plan_uid="1.5",
             arm=arm,
-            bits=16,
+            form=rtdose.Form(16),
         )
     return folder, patient, radius
 

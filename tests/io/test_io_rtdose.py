@@ -83,7 +83,7 @@ def grid():
 def test_what_is_written_comes_back(tmp_path, bits, kind):
     dose = Dose(grid(), RNG.uniform(0, 80, (9, 8, 7)), kind=kind, fractions=20)
     done = rtdose.write(
-        dose, tmp_path / "d.dcm", identity=Identity("P"), plan_uid="1.5", arm="CTpop", bits=bits
+        dose, tmp_path / "d.dcm", identity=Identity("P"), plan_uid="1.5", arm="CTpop", form=rtdose.Form(bits)
     )
     back = rtdose.read(done.path)
     assert back.dose.grid.same_as(dose.grid)
@@ -126,5 +126,5 @@ def test_the_rounding_of_the_scaling_never_wraps(tmp_path, bits):
     for most in np.random.default_rng(3).uniform(0.1, 120.0, 60):
         dose = Dose(grid, np.array([[[0.0, most]]]))
         path = tmp_path / f"{most:.6f}.dcm"
-        rtdose.write(dose, path, identity=Identity(patient_id="p"), plan_uid="1.2.4", bits=bits)
+        rtdose.write(dose, path, identity=Identity(patient_id="p"), plan_uid="1.2.4", form=rtdose.Form(bits))
         assert rtdose.read(path).dose.array.max() == pytest.approx(most, rel=2e-5)

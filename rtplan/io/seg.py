@@ -1,0 +1,102 @@
+"""Structures as a DICOM Segmentation: one binary segment each, coded, with who drew it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rtplan.domain import Contours, Identity, Image, Structure
+from rtplan.errors import StructureError
+from rtplan.imaging.contour import mask_on
+from rtplan.io import concepts
+from rtplan.io import modules as md
+from rtplan.io.roi_names import colour
+from rtplan.io.slices import slice_headers
+
+if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
+
+
+def write(
+    structures: Sequence[Structure],
+    path: Path,
+    *,
+    image: Image,
+    identity: Identity,
+    stamp: md.Stamp | None = None,
+) -> Path:
+    """Write structures as a Segmentation on the slices of an image.
+
+    Parameters
+    ----------
+    structures : sequence of Structure
+        In the image's frame of reference; contours become the voxels of which they hold at least half.
+    path : Path
+        New file.
+    image : Image
+        A series of one object per slice.
+    identity : Identity
+        Patient and study.
+
+    Raises
+    ------
+    StructureError
+        If no structure holds a voxel.
+    DicomError
+        If the image is no such series.
+    OutputError
+        If the file cannot be written.
+    """
+    from highdicom.seg import Segmentation
+
+    stamp = stamp or md.Stamp()
+    masks = [(structure, mask_on(structure, image.grid).array) for structure in structures]
+    held = [(structure, mask) for structure, mask in masks if mask.any()]
+    if not held:
+        raise StructureError("No structure holds a voxel of the image.", action="choose other structures.")
+    with md.unheard():
+        made = Segmentation(
+            source_images=slice_headers(image, identity, stamp),
+            pixel_array=np.stack([mask.astype(np.uint8) for _, mask in held], axis=-1),
+            segmentation_type="BINARY",
+            segment_descriptions=[_described(n, s, stamp) for n, (s, _) in enumerate(held, start=1)],
+            series_instance_uid=stamp.uid("series", "SEG"),
+            series_number=md.SERIES_NUMBERS["SEG"],
+            sop_instance_uid=stamp.uid("SEG"),
+            instance_number=1,
+            manufacturer="rtplan",
+            manufacturer_model_name="rtplan",
+            software_versions=md.VERSION,
+            device_serial_number="rtplan",
+            content_label="STRUCTURES",
+            content_description=md.RESEARCH_ONLY,
+            content_creator_name="rtplan^",
+            series_description="rtplan structures",
+        )
+    md.dated(made, stamp)
+    return md.save(made, path)
+
+
+def _described(number: int, structure: Structure, stamp: md.Stamp) -> SegmentDescription:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+    from pydicom.sr.codedict import codes
+
+    category, kind = concepts.of_structure(structure)
+    made = not isinstance(structure.region, Contours)
+    algorithm = AlgorithmIdentificationSequence("rtplan", codes.DCM.ArtificialIntelligence, md.VERSION)
+    return SegmentDescription(
+        segment_number=number,
+        segment_label=md.clipped(structure.name, 64),
+        segmented_property_category=category,
+        segmented_property_type=kind,
+        algorithm_type="AUTOMATIC" if made else "MANUAL",
+        algorithm_identification=algorithm if made else None,
+        tracking_uid=stamp.uid("segment", structure.name),
+        tracking_id=md.clipped(structure.name, 64),
+        display_color=CIELabColor.from_rgb(*colour(structure.kind, number)),
+    )
