@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,7 +11,9 @@ import typer
 from rtplan.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from rtplan.dosimetry.protocol import Protocol
+    from rtplan.dosimetry.protocol import Derive, Goal, Protocol, TargetDose
+
+WIDTH = 80
 
 
 def command(
@@ -36,30 +40,74 @@ def command(
     elif words:
         _show(found[0])
     else:
-        for protocol in found:
-            doses = ", ".join(f"{name} {dose:g} Gy" for name, dose in protocol.doses_gy.items())
-            typer.echo(f"{protocol.name:26} {protocol.fractions:3} fx  {doses}  ({len(protocol.goal)} goals)")
+        _list(found)
+
+
+def _list(found: Sequence[Protocol]) -> None:
+    typer.echo(f"{'name':26}{'fractions':>9}  {'goals':>5}  {'verified':>8}  doses, Gy")
+    for protocol in found:
+        doses = ", ".join(f"{name} {dose:g}" for name, dose in protocol.doses_gy.items())
+        sure = sum(goal.verified for goal in protocol.goal)
+        line = f"{protocol.name:26}{protocol.fractions:9}  {len(protocol.goal):5}  {sure:8}  "
+        _wrapped(line + doses, hang=len(line))
 
 
 def _show(protocol: Protocol) -> None:
-    doi = f", doi:{protocol.source.doi}" if protocol.source.doi else ""
-    typer.echo(f"{protocol.name}: {protocol.site}, {protocol.fractions} fractions")
-    typer.echo(f"{protocol.source.citation}{doi}")
-    for dose in protocol.prescription:
-        typer.echo(
-            f"  {dose.target:18} {dose.dose_gy:g} Gy to {dose.to}  {_source(dose.source, dose.verified)}"
-        )
-    for rule in protocol.derive:
-        margin = " ".join(f"{way}{mm:g}" for way, mm in rule.margin_mm.items())
-        source = _source(rule.source, rule.verified)
-        typer.echo(f"  {rule.make:18} from {' + '.join(rule.sources)}, margin mm {margin}  {source}")
-    for goal in protocol.goal:
-        wish = f" (wish {goal.wish})" if goal.wish else ""
-        source = _source(goal.source, goal.verified)
-        typer.echo(f"  {goal.structure:18} {goal.metric:20} {goal.limit}{wish}  {source}")
-    for outcome in protocol.outcome:
-        typer.echo(f"  outcome            {outcome.model}")
+    """Print a protocol in 80 columns; sources are numbered and stand at the end."""
+    sources: dict[str, int] = {}
+
+    def mark(source: str, *, verified: bool) -> str:
+        number = sources.setdefault(source or "no source", len(sources) + 1)
+        return f"[{number}]{'' if verified else ' *'}"
+
+    typer.echo(f"{protocol.name}: {protocol.site.replace('_', ' ')}, {protocol.fractions} fractions")
+    _wrapped(protocol.source.citation + (f", doi:{protocol.source.doi}" if protocol.source.doi else ""))
+    sections = (
+        ("Prescription", [(_dose(e), mark(e.source, verified=e.verified)) for e in protocol.prescription]),
+        (
+            "Derived, in this order",
+            [(_rule(e), mark(e.source, verified=e.verified)) for e in protocol.derive],
+        ),
+        (
+            "Goals, by priority",
+            [(_goal(e, protocol), mark(e.source, verified=e.verified)) for e in protocol.goal],
+        ),
+        ("Outcome models", [(e.model, "") for e in protocol.outcome]),
+    )
+    for title, rows in sections:
+        if rows:
+            typer.echo(f"\n{title}")
+        for row, source in rows:
+            _wrapped(f"  {row:71} {source}".rstrip(), hang=4)
+    typer.echo("\nSources")
+    for source, number in sources.items():
+        _wrapped(f"  [{number}] {source}", hang=6)
+    if not all(e.verified for e in (*protocol.prescription, *protocol.derive, *protocol.goal)):
+        _wrapped("  * NOT VERIFIED: evaluated and printed, decides no verdict.", hang=4)
 
 
-def _source(source: str, verified: bool) -> str:
-    return f"[{source}]" if verified else f"[NOT VERIFIED: {source or 'no source'}]"
+def _dose(entry: TargetDose) -> str:
+    to = "up to this dose" if entry.to == "up_to" else f"to {entry.to}"
+    return f"{entry.target:18} {entry.dose_gy:g} Gy {to}"
+
+
+def _rule(rule: Derive) -> str:
+    from rtplan.dosimetry.recipe import recipe_of
+
+    margins = set(rule.margin_mm.values())
+    text = recipe_of(rule).text
+    if len(margins) == 1:  # the same all round: one number says it
+        head, _, rest = text.partition(" + (")
+        text = f"{head} + {margins.pop():g}{rest.partition(')')[2]}"
+    return f"{text} mm" if rule.margin_mm else text
+
+
+def _goal(goal: Goal, protocol: Protocol) -> str:
+    wish = f"wish {goal.wish}" if goal.wish else ""
+    percent = protocol.reference_of(goal) if goal.parsed.needs_prescription else None
+    of = f"of {percent:g} Gy" if percent is not None else ""
+    return f"{goal.priority} {goal.structure:16} {goal.metric:19} {goal.limit:8} {wish:11} {of}".rstrip()
+
+
+def _wrapped(text: str, hang: int = 0) -> None:
+    typer.echo(textwrap.fill(text, WIDTH, subsequent_indent=" " * hang, break_on_hyphens=False))

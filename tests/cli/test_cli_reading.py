@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from rtplan import resources
 from rtplan.cli import _run
 from rtplan.domain import Dose, Grid, Mask, Structure
+from rtplan.dosimetry.protocol import load_protocol
 from rtplan.io.nifti import write_labels, write_volume
 
 
@@ -92,3 +94,19 @@ def test_protocols(capsys):
     assert _run(["protocols", "show", "prostate_pace_b"], debug=True) == 0
     assert "NOT VERIFIED" in capsys.readouterr().out
     assert _run(["protocols", "show", "nothing"], debug=False) == 1
+
+
+@pytest.mark.parametrize("name", resources.names("protocols"))
+def test_a_protocol_is_shown_whole_in_80_columns(name, capsys):
+    assert _run(["protocols", "show", name], debug=True) == 0
+    told = capsys.readouterr().out
+    assert max(len(line) for line in told.splitlines()) <= 80
+    flat = " ".join(told.split())
+    protocol = load_protocol(name)
+    for goal in protocol.goal:
+        assert f"{goal.structure} {goal.metric} {goal.limit}" in flat
+    for entry in (*protocol.prescription, *protocol.derive, *protocol.goal):
+        assert (entry.source or "no source") in flat
+    assert ("NOT VERIFIED" in flat) == (
+        not all(e.verified for e in (*protocol.prescription, *protocol.derive, *protocol.goal))
+    )
