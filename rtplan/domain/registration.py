@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -82,3 +83,60 @@ class Registration:
         points = np.asarray(points, np.float64)
         moved: NDArray[np.float64] = points @ self.matrix[:3, :3].T + self.matrix[:3, 3]
         return moved
+
+    def inverse(self) -> Registration:
+        """Return the way back.
+
+        Raises
+        ------
+        RegistrationError
+            If the registration is deformable.
+
+        Examples
+        --------
+        >>> matrix = np.eye(4)
+        >>> matrix[:3, 3] = (1.0, 2.0, 3.0)
+        >>> Registration("A", "B", matrix).inverse().apply([1.0, 2.0, 3.0])
+        array([0., 0., 0.])
+        """
+        if self.displacement is not None:
+            raise RegistrationError("A deformable registration has no inverse here.")
+        back: NDArray[np.float64] = np.linalg.inv(self.matrix).astype(np.float64)
+        return replace(self, from_frame=self.to_frame, to_frame=self.from_frame, matrix=back)
+
+    def then(self, other: Registration) -> Registration:
+        """Return this registration followed by another one, from this one's first frame to the other's last.
+
+        Raises
+        ------
+        RegistrationError
+            If the frames do not meet, or one is deformable.
+        """
+        if self.to_frame != other.from_frame or self.displacement or other.displacement:
+            raise RegistrationError("Only rigid registrations whose frames meet can follow each other.")
+        return Registration(self.from_frame, other.to_frame, other.matrix @ self.matrix)
+
+
+def links(registrations: Iterable[Registration]) -> dict[tuple[str, str], Registration]:
+    """Return how every frame comes into every other one that it is linked with, by the fewest steps.
+
+    Those that are given stand as they are; rigid ones also lead back, and through frames in between.
+    """
+    table = {(r.from_frame, r.to_frame): r for r in registrations}
+    rigid = [r for r in table.values() if r.displacement is None]
+    steps: dict[str, list[Registration]] = {}
+    for item in (*rigid, *(r.inverse() for r in rigid)):
+        steps.setdefault(item.from_frame, []).append(item)
+    for start in steps:
+        reached = {start: Registration(start, start, np.eye(4), kind="identity")}
+        queue = deque([start])
+        while queue:
+            here = queue.popleft()
+            for step in steps.get(here, ()):
+                if step.to_frame not in reached:
+                    reached[step.to_frame] = step if here == start else reached[here].then(step)
+                    queue.append(step.to_frame)
+        for end, found in reached.items():
+            if end != start:
+                table.setdefault((start, end), found)
+    return table

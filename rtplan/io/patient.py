@@ -25,7 +25,7 @@ from rtplan.io.dose_course import Course
 from rtplan.io.image import read_stack
 from rtplan.io.index import SALT, Entry, Folder, index
 from rtplan.io.patient_write import write_patient
-from rtplan.io.plan_facts import plan_notices
+from rtplan.io.plan_facts import UNREAD_ACTION, plan_notices, unread
 from rtplan.io.stack import Stack
 from rtplan.io.truncation import truncations
 
@@ -164,13 +164,15 @@ class _Objects:
     def registrations(self) -> tuple[Registration, ...]:
         """Return the registrations that touch a frame of the images."""
         found: list[Registration] = []
+        frames = {entry.sop_uid: entry.frame for entry in self.folder.entries}
         for entry in self.folder.objects("REG"):
             try:
-                listed = registration.read(entry.path)
+                listed = registration.read(entry.path, frames)
             except RtplanError as wrong:
                 self._say("REGISTRATION_LEFT_OUT", wrong.message, wrong.action, entry)
                 continue
             found += [r for r in listed if {r.from_frame, r.to_frame} & self.frames]
+        self._unread()
         linked = {frame for r in found for frame in (r.from_frame, r.to_frame)}
         if len(self.frames) > 1 and not self.frames <= linked:
             message = f"The images lie in {len(self.frames)} frames of reference that no registration links."
@@ -179,6 +181,11 @@ class _Objects:
                 Notice("FRAMES_UNLINKED", "warn", message, action, file=str(self.folder.path))
             )
         return tuple(found)
+
+    def _unread(self) -> None:
+        """Say which RT objects are of a kind that is not read."""
+        for entry, what in unread(self.folder):
+            self._say("OBJECT_UNREAD", f"{what} is not read.", UNREAD_ACTION, entry)
 
     def structures(self, given: Path | None, name_map: Path | None) -> dict[str, Structure]:
         """Return the structures by TG-263 name, of the given file or of the folder's structure sets."""

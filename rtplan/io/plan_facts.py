@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pydicom.uid import UID
+
 from rtplan.domain import ClinicalPlan, Notice
+from rtplan.io import header as hd
+from rtplan.io.index import Entry, Folder
+
+#: Modalities whose objects matter to a plan even where they are not read.
+RT_MODALITIES = ("RTPLAN", "RTSTRUCT", "RTDOSE", "REG", "RTRECORD", "RTIMAGE")
+UNREAD_ACTION = "export it in the form that rtplan reads, or go on without it."
+
+
+def unread(folder: Folder) -> Iterator[tuple[Entry, str]]:
+    """Yield the RT objects that are not read (ion plans, deformable registrations …), with their kind."""
+    for entry in folder.entries:
+        if entry.kind.startswith("other") and hd.code(entry.header, "Modality") in RT_MODALITIES:
+            kind = UID(hd.uid(entry.header, "SOPClassUID")).name.removesuffix(" Storage")
+            yield entry, f"An object of the kind {kind}"
 
 
 def plan_notices(plan: ClinicalPlan) -> list[Notice]:

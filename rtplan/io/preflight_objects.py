@@ -15,7 +15,7 @@ from rtplan.io.dose_course import Course
 from rtplan.io.geometry import Slice, grid_of
 from rtplan.io.index import Entry, description_of
 from rtplan.io.look import Look, short
-from rtplan.io.plan_facts import plan_notices
+from rtplan.io.plan_facts import UNREAD_ACTION, plan_notices, unread
 from rtplan.io.stack import Stack
 from rtplan.io.truncation import truncations
 
@@ -52,10 +52,13 @@ class _Objects:
                     look_at(entry)
                 except RtplanError as wrong:
                     self.look.say(broken, "refuse", wrong.message, wrong.action, entry)
+        for entry, what in unread(self.look.folder):
+            self.look.say("OBJECT_UNREAD", "warn", f"{what} is not read.", UNREAD_ACTION, entry)
         self._together()
 
     def _registration(self, entry: Entry) -> None:
-        found = registration.read(entry.path)
+        frames = {other.sop_uid: other.frame for other in self.look.folder.entries}
+        found = registration.read(entry.path, frames)
         links = [f"{item.from_frame} to {item.to_frame}" for item in found]
         self.frames |= {frame for item in found for frame in (item.from_frame, item.to_frame)}
         self.look.row(entry, "", description_of(entry.header), len(found), "", *links)

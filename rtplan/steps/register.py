@@ -10,6 +10,7 @@ import numpy as np
 
 from rtplan.domain import Contours, Finding, Grid, Image, Mask, Notice, Patient, Registration, Structure
 from rtplan.domain.nomenclature import EXTERNAL, SUPPORT
+from rtplan.domain.registration import links
 from rtplan.errors import RegistrationError
 from rtplan.imaging.body import body_mask
 from rtplan.imaging.contour import mask_on
@@ -72,7 +73,7 @@ class Register:
         ct = patient.images["CT"]
         support = np.ones(ct.grid.shape, np.bool_)
         moved: dict[str, Image] = {}
-        known = {(r.from_frame, r.to_frame): r for r in patient.registrations}
+        known = links(patient.registrations)
         for role, mr in patient.mr.items():
             patient, found = self._found(patient, role, mr, ct, known)
             joined = None if found.kind == "identity" else found
