@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder, iter_pixels
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+)
 
 from rtplan.errors import DicomError
 from rtplan.io import header as hd
@@ -24,6 +31,8 @@ Values = NDArray[np.float32]
 
 #: Transfer syntaxes whose pixels lie in the file as they are.
 BARE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+#: Transfer syntaxes that lose values by nature.
+LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
 #: Reading and rescaling release the interpreter: this many slices at a time.
 THREADS = min(4, os.cpu_count() or 1)
 #: What is advised where a decoder lacks.
@@ -108,6 +117,7 @@ def fill(array: Values, entries: Sequence[Entry]) -> None:
 def _describe(entry: Entry, out: Values) -> _Plane:
     header = entry.header
     allocated, stored, signed = _bits(header)
+    _demand_grey(header)
     rows, columns = hd.whole(header, "Rows"), hd.whole(header, "Columns")
     frames = hd.whole(header, "NumberOfFrames", 1)
     if (rows, columns) != out.shape or not 0 <= entry.number < frames:
@@ -194,13 +204,15 @@ def undecodable(syntax: UID) -> str:
     >>> undecodable(UID("1.2.840.10008.1.2.5")), undecodable(UID("1.2.840.10008.1.2.4.102"))
     ('', 'MPEG-4 AVC/H.264 High Profile / Level 4.1')
     """
+    if not syntax.is_transfer_syntax:
+        return f"transfer syntax {syntax}"
     if not syntax.is_compressed or syntax.is_deflated:
         return ""
     try:
         known = get_decoder(syntax).is_available
     except NotImplementedError:
         known = False
-    return "" if known else (syntax.name if syntax.name != syntax else f"transfer syntax {syntax}")
+    return "" if known else str(syntax.name)
 
 
 def pixels_of(header: Dataset) -> NDArray[np.generic]:
@@ -245,15 +257,20 @@ def _demand_sense(header: Dataset) -> None:
     syntax = syntax_of(header)
     if syntax is None:
         raise DicomError("The file does not say its transfer syntax.", where=where)
+    codec = undecodable(syntax)
+    if codec:
+        message = f"The pixels are compressed as {codec}; no decoder for it is installed."
+        raise DicomError(message, where=where, action=UNCOMPRESSED)
     if frames < 1 or wanted < 1 or wanted > hd.LARGEST_OBJECT:
         raise DicomError("Rows, Columns or NumberOfFrames is impossible.", where=where)
     got = len(header.PixelData)
     if not syntax.is_compressed and not wanted <= got <= wanted + 1:
         message = f"The pixels are {got} bytes, {wanted} are wanted: the file is cut or its header is wrong."
         raise DicomError(message, where=where, action="export it again.")
+    _demand_grey(header)
+
+
+def _demand_grey(header: Dataset) -> None:
     if hd.text(header, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
-        raise DicomError("The image is not grey (PhotometricInterpretation).", where=where)
-    codec = undecodable(syntax)
-    if codec:
-        message = f"The pixels are compressed as {codec}; no decoder for it is installed."
-        raise DicomError(message, where=where, action=UNCOMPRESSED)
+        message = "The image is not grey (PhotometricInterpretation)."
+        raise DicomError(message, where=hd.place(header), action="export the grey image.")

@@ -12,7 +12,7 @@ from rtplan.io import header as hd
 from rtplan.io.geometry import grid_of
 from rtplan.io.look import Look, short
 from rtplan.io.multiframe import ENHANCED
-from rtplan.io.pixels import UNCOMPRESSED, syntax_of, undecodable
+from rtplan.io.pixels import LOSSY, UNCOMPRESSED, syntax_of, undecodable
 from rtplan.io.preflight_mr import look_at_mr
 from rtplan.io.stack import Stack
 
@@ -138,7 +138,8 @@ def _encoding(look: Look, stack: Stack) -> None:
     if codec:
         message = f"The pixels of {stack.description!r} are compressed as {codec}, which is not decoded here."
         look.say("PIXELS_UNDECODABLE", "refuse", message, UNCOMPRESSED, first)
-    if any(hd.text(entry.header, "LossyImageCompression") == "01" for entry in stack.entries):
+    said = any(hd.text(entry.header, "LossyImageCompression") == "01" for entry in stack.entries)
+    if said or syntax in LOSSY:
         message = f"{stack.description!r} was compressed with loss: its values are not the scanner's."
         look.say("PIXELS_LOSSY", "warn", message, "export it without loss.", first)
     rescales = {
