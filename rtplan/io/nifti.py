@@ -1,4 +1,4 @@
-"""NIfTI and MHA in and out; here alone RAS becomes LPS (SimpleITK does it: its images are LPS)."""
+"""NIfTI and MHA in and out, as images, doses, masks and labels; `volume_read` turns RAS into LPS."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
-from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid, Image, Mask, Notice, Source, Structure, Volume
 from rtplan.domain.nomenclature import kind_of
 from rtplan.errors import FormatError, GeometryMismatch, OutputError
 from rtplan.imaging.contour import mask_on
-from rtplan.io.nifti_raw import not_finite
+from rtplan.io.volume_read import load
 
 #: File names that are read and written.
 ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
@@ -52,26 +51,14 @@ def read_volume(
     Raises
     ------
     FormatError
-        If the file is missing, damaged, not of three dimensions or not of single values.
+        As `volume_read.load`.
     """
-    item = _read(path)
-    grid = _grid(item, frame_of_reference)
-    array = sitk.GetArrayFromImage(item)
+    array, grid = load(path, frame_of_reference, unknown=kind == "dose")
     if kind == "mask":
         return Mask(grid, array > 0)
     if kind == "dose":
-        return Dose(grid, _with_unknown(array, Path(path)))
+        return Dose(grid, array)
     return Image(grid, array, modality=kind, source=Source(description=Path(path).name))
-
-
-def _with_unknown(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Return the values with NaN where the file says so: the library reads these as 0 from NIfTI."""
-    unknown = not_finite(path)
-    if unknown is None:
-        return array
-    if unknown.size != array.size:
-        raise FormatError("The file does not hold as many voxels as it says.", where=str(path))
-    return np.where(unknown.reshape(array.shape), np.nan, array)
 
 
 def write_volume(volume: Volume, path: Path) -> Path:
@@ -106,8 +93,7 @@ def read_labels(
     FormatError
         If the voxels are not whole numbers, or there are none but 0.
     """
-    item = _read(path)
-    array = sitk.GetArrayFromImage(item)
+    array, grid = load(path, frame_of_reference)
     if not np.array_equal(array, np.rint(array)) or array.min() < 0:
         raise FormatError("A label map needs whole numbers from 0.", where=str(path))
     values = [int(value) for value in np.unique(array) if value]
@@ -116,7 +102,6 @@ def read_labels(
     if len(values) > 1000:
         raise FormatError(f"The file holds {len(values)} values; it is no label map.", where=str(path))
     known = dict(names) if names is not None else _names_beside(Path(path))
-    grid = _grid(item, frame_of_reference)
     found = []
     for value in values:
         name = known.get(value, f"label_{value}")
@@ -171,29 +156,6 @@ def _names_beside(path: Path) -> dict[int, str]:
     except (ValueError, KeyError, TypeError, AttributeError):
         message = "The names beside the label map do not parse."
         raise FormatError(message, where=str(beside), action='write {"labels": {"1": "Prostate"}}.') from None
-
-
-def _read(path: Path) -> sitk.Image:
-    path = Path(path)
-    if not path.is_file():
-        raise FormatError("There is no such file.", where=str(path), action="check the path.")
-    try:
-        item = sitk.ReadImage(str(path))
-    except RuntimeError:
-        message = "The file is damaged or no NIfTI, MHA or NRRD volume."
-        raise FormatError(message, where=str(path), action="write it again.") from None
-    if item.GetDimension() != 3 or item.GetNumberOfComponentsPerPixel() != 1:
-        raise FormatError("A volume of three dimensions and single values is wanted.", where=str(path))
-    return item
-
-
-def _grid(item: sitk.Image, frame_of_reference: str) -> Grid:
-    direction = np.array(item.GetDirection()).reshape(3, 3)
-    affine = np.eye(4)
-    affine[:3, :3] = (direction * np.array(item.GetSpacing()))[:, ::-1]
-    affine[:3, 3] = item.GetOrigin()
-    x, y, z = item.GetSize()
-    return Grid((z, y, x), affine, frame_of_reference)
 
 
 def _write(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], grid: Grid, path: Path) -> Path:

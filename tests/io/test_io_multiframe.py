@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import RLELossless
@@ -112,6 +113,17 @@ def test_shuffled_frames_lie_where_their_classic_twins_lie(bare, tmp_path, compr
     facts = ours.source.acquisition
     assert (facts["echo_time_ms"], facts["repetition_time_ms"], facts["field_strength_t"]) == (90, 4000, 3)
     assert facts["fat_shift_mm"] == pytest.approx(3.4 * 42.577 * 3 / 200 * SPACING[1])
+
+
+@pytest.mark.parametrize("kind", ["MR", "CT"])
+def test_gdcm_puts_every_frame_at_the_same_place(bare, tmp_path, kind):
+    stored = pixels(5, np.int16 if kind == "CT" else np.uint16)
+    path = enhanced(bare, tmp_path / "one.dcm", stored, [frame(k, kind=kind) for k in range(5)], kind=kind)
+    ours, theirs = read_series([path]), sitk.ReadImage(str(path))
+    np.testing.assert_array_equal(ours.array, sitk.GetArrayFromImage(theirs))
+    for k, j, i in [(0, 0, 0), (4, 5, 8), (2, 3, 1)]:
+        place = theirs.TransformIndexToPhysicalPoint((i, j, k))
+        np.testing.assert_allclose(ours.grid.to_patient([k, j, i]), place, atol=1e-6)
 
 
 def test_an_enhanced_ct_bears_its_shared_rescale(bare, tmp_path):

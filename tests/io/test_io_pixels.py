@@ -7,11 +7,12 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from pydicom import uid as uids
+from pydicom.data import get_testdata_file
 
 from rtplan.errors import DicomError
 from rtplan.io import pixels
 from rtplan.io.image import read_series, read_stack
-from rtplan.io.index import index
+from rtplan.io.index import entry_of, index
 from rtplan.io.preflight import preflight
 from rtplan.io.stack import split
 
@@ -172,3 +173,13 @@ def test_palette_colours_are_no_values(bare, tmp_path):
     bare.series(tmp_path, stored_as(np.int16), change=palette)
     with pytest.raises(DicomError, match="not grey"):
         read_series(tmp_path)
+
+
+@pytest.mark.parametrize("twin", ["RLE", "bigendian", "expb", "implicit", "jp2klossless", "jpeg_ls_lossless"])
+def test_one_real_slice_in_every_encoding_of_others(twin):
+    plain = Path(get_testdata_file("MR_small.dcm", download=False))
+    other = Path(get_testdata_file(f"MR_small_{twin}.dcm", download=False))
+    ours = np.empty((2, 64, 64), np.float32)
+    pixels.fill(ours, [entry_of(plain), entry_of(other)])
+    np.testing.assert_array_equal(ours[0], pydicom.dcmread(plain).pixel_array)
+    np.testing.assert_array_equal(ours[1], ours[0])
