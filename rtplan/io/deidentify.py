@@ -144,12 +144,7 @@ class _Work:
     def person(self, entries: tuple[Entry, ...], part: Path) -> Iterator[Path]:
         """Write the objects of one person; yield their paths."""
         person, residue = entries[0].person, Residue()
-        for entry in entries:
-            with hd.guarded(entry.path):
-                header = hd.read(entry.path)
-                residue.learn(header)
-                residue.uids |= {entry.sop_uid, entry.series_uid, entry.study_uid, entry.frame} - {""}
-                self.parts.add(hd.code(header, "BodyPartExamined").upper())
+        entries = tuple(entry for entry in entries if self._learn(entry, residue))
         scrub = Scrub(self.keyed, person, self.keyed.pseudonym(person), residue, self.names)
         place = part / scrub.pseudonym
         for series, group in enumerate(Folder(part, entries).series(), start=1):
@@ -169,6 +164,18 @@ class _Work:
                 if self.progress is not None:
                     self.progress(self.count)
         self._say(scrub)
+
+    def _learn(self, entry: Entry, residue: Residue) -> bool:
+        try:
+            with hd.guarded(entry.path):
+                header = hd.read(entry.path)
+                residue.learn(header)
+        except DicomError as wrong:
+            self.notices.append(_left_out(entry.path, wrong.message))
+            return False
+        residue.uids |= {entry.sop_uid, entry.series_uid, entry.study_uid, entry.frame} - {""}
+        self.parts.add(hd.code(header, "BodyPartExamined").upper())
+        return True
 
     def _object(self, entry: Entry, scrub: Scrub, path: Path) -> Path:
         header = hd.read(entry.path, pixels=True)

@@ -47,6 +47,8 @@ SOP_CLASSES = {
 #: The first (not legacy converted, not multi-frame) class of each name.
 CLASS_UIDS = {name: uid for uid, name in reversed(SOP_CLASSES.items())}
 
+#: A name or identifier that is shorter (characters) is not looked for in other texts.
+SHORTEST_NAME = 4
 _UID = re.compile(r"^[0-9][0-9.]{0,63}$")
 _CODE = re.compile(r"^[A-Za-z0-9_ ]{0,20}$")
 
@@ -87,6 +89,16 @@ def undecoded(header: Dataset, keyword: str) -> str:
     """Return a value as it is decoded, with all its signs; empty when absent. Not to be shown."""
     value = _value(header, keyword)
     return "" if value is None else str(value)
+
+
+def shown(header: Dataset, keyword: str) -> str:
+    """Return a free text of one line in which the patient's name and identifier are replaced by dots."""
+    said = line(header, keyword)
+    parts = (text(header, "PatientID"), *re.split(r"[\^=\s]+", text(header, "PatientName")))
+    for part in parts:
+        if len(part) >= SHORTEST_NAME and part.lower() != "rtplan":
+            said = re.sub(re.escape(part), "…", said, flags=re.IGNORECASE)
+    return said
 
 
 def code(header: Dataset, keyword: str) -> str:

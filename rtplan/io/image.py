@@ -48,7 +48,8 @@ def read_series(source: Path | Sequence[Path], *, series_uid: str | None = None)
         for path, why in folder.skipped:  # it could be a slice of this series
             raise DicomError(why, where=str(path), action="export it again, or remove it.")
     else:
-        folder = Folder(Path(), tuple(entry_of(Path(path)) for path in source))
+        entries = tuple(entry_of(Path(path)) for path in source)
+        folder = Folder(entries[0].path.parent if entries else Path(), entries)
     series = [s for s in folder.series("CT", "MR", *ENHANCED) if series_uid in (None, s.uid)]
     where = str(folder.path)
     if not series:
@@ -64,6 +65,9 @@ def read_series(source: Path | Sequence[Path], *, series_uid: str | None = None)
         if entry.series_uid == series[0].uid and entry.kind != series[0].kind:
             message = f"The {series[0].kind} series holds an object of another class ({entry.kind})."
             raise DicomError(message, where=str(entry.path), action="export the series again.")
+        if entry.series_uid != series[0].uid and not isinstance(source, Path | str):
+            message = "The file does not belong to the series of the others."
+            raise DicomError(message, where=str(entry.path), action="give the files of one series.")
     stacks = split(unrolled(series[0].entries))
     if len(stacks) > 1:
         raise _mixture(stacks)

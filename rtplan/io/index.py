@@ -80,7 +80,7 @@ class Entry:
 
 def description_of(header: Dataset) -> str:
     """Return SeriesDescription, else ProtocolName, as it may be shown."""
-    return hd.line(header, "SeriesDescription") or hd.line(header, "ProtocolName")
+    return hd.shown(header, "SeriesDescription") or hd.shown(header, "ProtocolName")
 
 
 @dataclass(frozen=True, eq=False)

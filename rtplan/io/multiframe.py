@@ -85,6 +85,7 @@ def _frames(entry: Entry) -> list[Entry]:
             message = f"The {entry.kind} has {count} frames, but {len(groups)} functional groups for them."
             raise DicomError(message, where=str(entry.path), action=_ACTION)
         shared = hd.items(whole, "SharedFunctionalGroupsSequence")[:1]
+        _demand_rescale([*groups, *shared], entry)
         common = _common(entry, whole)
         return [
             replace(
@@ -96,6 +97,15 @@ def _frames(entry: Entry) -> list[Entry]:
             )
             for number, group in enumerate(groups)
         ]
+
+
+def _demand_rescale(groups: Iterable[Dataset], entry: Entry) -> None:
+    """Raise DicomError where a frame has a rescale without its numbers (both type 1, PS3.3 C.7.6.16.2.9)."""
+    for group in groups:
+        for item in hd.items(group, "PixelValueTransformationSequence"):
+            if hd.number(item, "RescaleSlope") is None or hd.number(item, "RescaleIntercept") is None:
+                message = "A frame's pixel value transformation has no slope or no intercept."
+                raise DicomError(message, where=str(entry.path), action="export it again.")
 
 
 def _common(entry: Entry, whole: Dataset) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
@@ -23,10 +24,26 @@ from rtplan.errors import DicomError
 
 #: No object that rtplan reads is larger (bytes); a header that claims more is lying.
 LARGEST_OBJECT = 2 * 2**30
+#: A value longer than this (bytes) is compared with the file before memory is set aside for it.
+PLAUSIBLE_VALUE = 2**20
 
 
 # pydicom's log lines quote values of the header, and so the patient
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
+class _Bounded(io.BufferedReader):
+    """A file that asks for no more memory than it has bytes, whatever length an element claims."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most what is there."""
+        if size is not None and size > PLAUSIBLE_VALUE:
+            size = min(size, os.fstat(self.fileno()).st_size)
+        return super().read(size)
+
+
+def _open(path: Path) -> BinaryIO:
+    return _Bounded(io.FileIO(path, "rb"))
 
 
 _here = threading.local()
@@ -109,7 +126,7 @@ def open_header(path: Path, tags: Sequence[str]) -> Opened | None:
     DicomError
         As `read`.
     """
-    with guarded(path), path.open("rb") as stream:
+    with guarded(path), _open(path) as stream:
         start = _begins(stream)
         if not start:
             return None
@@ -136,7 +153,7 @@ def read(path: Path, *, tags: Sequence[str] | None = None, pixels: bool = False)
         If the file is missing, not DICOM, damaged or larger than any object that rtplan reads.
     """
     path = Path(path)
-    with guarded(path), path.open("rb") as stream:
+    with guarded(path), _open(path) as stream:
         start = _begins(stream) or "none"  # pydicom refuses what is none
         return _parse(stream, start, str(path), tags=tags, pixels=pixels)
 

@@ -77,7 +77,7 @@ def read_summary(path: Path) -> PlanSummary:
         beams = tuple(_beam_summary(item, metersets) for item in items)
         sets = hd.items(header, "ReferencedStructureSetSequence")
         return PlanSummary(
-            label=hd.line(header, "RTPlanLabel"),
+            label=hd.shown(header, "RTPlanLabel"),
             sop_uid=hd.uid(header, "SOPInstanceUID"),
             frame=hd.uid(header, "FrameOfReferenceUID"),
             structure_set_uids=tuple(hd.uid(item, "ReferencedSOPInstanceUID") for item in sets),

@@ -111,7 +111,7 @@ class _StructureReader:
         return StructureSet(
             path=self.path,
             sop_uid=hd.uid(self.header, "SOPInstanceUID"),
-            label=hd.line(self.header, "StructureSetLabel"),
+            label=hd.shown(self.header, "StructureSetLabel"),
             frame=frame,
             structures=tuple(structures),
             series_uids=series,

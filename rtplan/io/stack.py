@@ -30,6 +30,10 @@ _KIN = {
 _TWINS = ("AcquisitionNumber", "InversionTime", "FlipAngle", "EchoNumbers", "SequenceName")
 
 
+#: Pixels of a patient are neither smaller nor larger, mm.
+SPACINGS_MM = (1e-3, 1e3)
+
+
 @dataclass(frozen=True, eq=False)
 class Stack:
     """Slices that can form one volume; their geometry is judged by `geometry.problems`.
@@ -156,7 +160,11 @@ def slice_of(entry: Entry) -> geometry.Slice:
         raise DicomError(message, where=where, action="export the series again.")
     rows, columns = hd.whole(header, "Rows"), hd.whole(header, "Columns")
     spacing = hd.numbers(header, "PixelSpacing", 2)
-    if min(rows, columns) < 1 or max(rows, columns) > 65535 or not 0 < min(spacing) <= max(spacing) < 1000:
+    if (
+        min(rows, columns) < 1
+        or max(rows, columns) > 65535
+        or not SPACINGS_MM[0] <= min(spacing) <= max(spacing) < SPACINGS_MM[1]
+    ):
         raise DicomError("Rows, Columns or PixelSpacing is impossible.", where=where)
     several = hd.whole(header, "NumberOfFrames", 1) != 1 and not entry.unrolled
     if hd.whole(header, "SamplesPerPixel", 1) != 1 or several:

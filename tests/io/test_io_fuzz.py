@@ -1,55 +1,48 @@
 """Broken files: a correct volume, or an RtplanError that names the file; nothing else."""
 
+import importlib.util
+import json
+import os
 import shutil
+import subprocess
+import sys
 import warnings
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
+from rtplan.domain import (
+    Beam,
+    Dose,
+    Fluence,
+    Grid,
+    Identity,
+    Image,
+    Mask,
+    Patient,
+    Plan,
+    Prescription,
+    Registration,
+    Source,
+    Structure,
+)
 from rtplan.errors import RtplanError
 from rtplan.io import rtdose, rtplan, rtstruct
 from rtplan.io.image import read_series
-from rtplan.io.patient import read_patient
+from rtplan.io.patient import read_patient, write_patient
 
-COUNT = 60  # mutations of each kind below and each object; 6 kinds in all
-
-
-def flip_bits(data, rng):
-    mutated = bytearray(data)
-    for place in rng.integers(132, len(data), rng.integers(1, 6)):
-        mutated[place] ^= 1 << int(rng.integers(0, 8))
-    return bytes(mutated)
-
-
-def cut_short(data, rng):
-    return data[: int(rng.integers(0, len(data)))]
-
-
-def double_a_piece(data, rng):
-    a, b = sorted(rng.integers(132, len(data), 2))
-    return data[:b] + data[a:b] + data[b:]
-
-
-def lie_about_a_length(data, rng):
-    mutated = bytearray(data)
-    place = int(rng.integers(140, len(data) - 4))
-    mutated[place : place + 4] = b"\xff\xff\xff\x7f"
-    return bytes(mutated)
-
-
-MUTATIONS = {f.__name__: f for f in (flip_bits, cut_short, double_a_piece, lie_about_a_length)}
+HERE = Path(__file__).parent
+#: Cases in ``make test`` and in ``make nightly``.
+DAILY, NIGHTLY = 400, 20_000
 
 
 def demand_good_words(refused, where):
     assert str(where) in str(refused)
     assert "SECRET" not in str(refused)
-
-
-def header_length(data):
-    """Return where the pixels begin: a flipped pixel is a different measurement, not a broken file."""
-    place = data.rfind(b"\xe0\x7f\x10\x00")
-    return place if place > 0 else len(data)
 
 
 @pytest.fixture
@@ -67,50 +60,185 @@ def same_measurement(image, wanted):
     return image.array.shape == wanted.array.shape and np.array_equal(image.array, wanted.array)
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
-def test_a_broken_slice(folder, name):
-    wanted = read_series(folder / "ct")
-    victim = sorted((folder / "ct").iterdir())[1]
-    data = victim.read_bytes()
-    head = header_length(data)
-    rng = np.random.default_rng(2)
-    outcomes = {"whole": 0, "refused": 0}
-    for _ in range(COUNT):
-        broken = MUTATIONS[name](data[:head], rng)
-        victim.write_bytes(broken + (b"" if name == "cut_short" else data[head:]))
-        try:
-            image = read_series(folder / "ct")
-        except RtplanError as refused:
-            demand_good_words(refused, folder)
-            outcomes["refused"] += 1
-        else:
-            assert same_measurement(image, wanted) or _says_otherwise(victim, wanted)
-            outcomes["whole"] += 1
-    assert outcomes["refused"] > 0
+def patient():
+    """Return a small patient with one object of each kind that rtplan writes."""
+    rng, shape = np.random.default_rng(7), (4, 14, 16)
+    ct = Grid.axial(shape, (3.0, 2.0, 1.5), (-6.0, -14.0, -12.0), "1.2.826.0.1.66.1")
+    mr = Grid(shape, ct.affine, "1.2.826.0.1.66.2")
+    facts = {"echo_time_ms": 100.0, "repetition_time_ms": 5000.0, "scanning_sequence": "SE"}
+    images = {
+        "CT": Image(ct, np.rint(rng.normal(0, 200, shape)), "CT", Source(acquisition={"kvp": 120.0})),
+        "T2w": Image(mr, rng.integers(0, 900, shape), "MR", Source(acquisition=facts)),
+    }
+    ball = np.zeros(shape, bool)
+    ball[1:3, 4:10, 5:12] = True
+    structures = {n: Structure(n, k, Mask(ct, ball)) for n, k in (("PTVp_7700", "PTV"), ("Bladder", "ORGAN"))}
+    fluence = Fluence(rng.uniform(0, 9, (6, 7)), 2.5, (-20.0, -17.5))
+    beams = tuple(Beam(f"G{a}", a, (0.0, 1.0, -5.0), fluence) for a in (0.0, 90.0))
+    return Patient(
+        "abc",
+        images,
+        structures,
+        Plan(Prescription({"PTVp_7700": 77.0}, 35), beams),
+        {"CT": Dose(ct, rng.uniform(0, 80, shape), fractions=35)},
+        (Registration(mr.frame_of_reference, ct.frame_of_reference, np.eye(4) + np.eye(4, k=3) * 1.5),),
+        identity=Identity("SECRET-ID-77", "SECRETNAME^ANNA", "19500101", "F"),
+    )
 
 
-def _says_otherwise(victim, wanted):
-    """Whether the mutated header itself, still valid, states another rescale, matrix or bit depth."""
+def compressed(ds, _):
+    ds.compress(RLELossless)
+
+
+def implicit(ds, _):
+    ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+
+
+def twelve(ds, _):
+    ds.BitsStored, ds.HighBit, ds.RescaleSlope, ds.RescaleIntercept = 12, 11, "0.5", "-1000"
+
+
+def _enhanced():
+    spec = importlib.util.spec_from_file_location("multiframe_phantoms", HERE / "test_io_multiframe.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def written_seeds(bare, place):
+    """Write one seed of each object that rtplan reads; return (name, kind, paths)."""
+    rng = np.random.default_rng(1)
+    hu = rng.integers(-900, 1500, (4, 8, 9)).astype(np.int16)
+    turned = {"row": (0.96, 0.28, 0.0), "column": (-0.28 * 0.8, 0.96 * 0.8, 0.6)}
+    yield "ct", "series", bare.series(place / "ct", hu, uid="1.2.826.0.1.98.1")
+    yield (
+        "mr",
+        "series",
+        bare.series(
+            place / "mr", hu.astype(np.uint16), kind="MR", uid="1.2.826.0.1.98.2", change=implicit, **turned
+        ),
+    )
+    yield "rle", "series", bare.series(place / "rle", hu, uid="1.2.826.0.1.98.3", change=compressed)
+    small = rng.integers(0, 4096, (3, 8, 9)).astype(np.uint16)
+    yield "twelve", "series", bare.series(place / "twelve", small, uid="1.2.826.0.1.98.4", change=twelve)
+    module = _enhanced()
+    for kind in ("MR", "CT"):
+        frames = [module.frame(k, kind=kind, slope=2.0 if kind == "MR" else None) for k in range(4)]
+        stored = hu.astype(np.uint16 if kind == "MR" else np.int16)
+        path = place / f"enhanced {kind}" / "whole.dcm"
+        yield path.parent.name, "series", [module.enhanced(bare, path, stored, frames, kind=kind)]
+    rings = [("CLOSED_PLANAR", bare.square(z, 0, 5)) for z in (-27, -24)]
+    rois = [("Bladder", "ORGAN", rings), ("PTV", "PTV", rings)]
+    yield "rs", "rtstruct", [bare.rtstruct(place / "rs.dcm", rois, images=("1.2.826.0.1.99.3.1",))]
+    for bits in (16, 32):
+        stored = rng.integers(0, 60000, (4, 5, 6)).astype(f"u{bits // 8}")
+        yield f"rd{bits}", "rtdose", [bare.rtdose(place / f"rd{bits}.dcm", stored)]
+    write_patient(patient(), place / "patient")
+    whole = sorted((place / "patient").rglob("*.dcm"))
+    yield "patient", "patient", whole
+    for name, kind in (("RS", "rtstruct"), ("RP", "rtplan"), ("RD_CT", "rtdose"), ("REG", "reg")):
+        shutil.copy(place / "patient" / f"{name}.dcm", place / f"{name}.dcm")
+        yield name, kind, [place / f"{name}.dcm"]
+
+
+#: Real objects that are seeds where they are there: name, kind, where, how many files.
+REAL = (
+    ("real mr", "series", "prostatex/ProstateX-0000/dicom_t2tra/*.dcm", 3),
+    ("real ct", "series", "sts/dicom/STS_040/CT/image/*.dcm", 3),
+    ("real plan", "rtplan", "dicompyler/example_data/rtplan.dcm", 1),
+    ("real cone", "rtstruct", "nelms2015/structures/Cone_30_X15.dcm", 1),
+    ("real dose", "rtdose", "nelms2015/dose/Linear_SupInf_3mm_Aligned.dcm", 1),
+    ("real bare dose", "rtdose", "pymedphys/rtdose_non_square_pixels.dcm", 1),
+)
+
+
+def real_seeds(place):
+    for name, kind, pattern, count in REAL:
+        found = sorted((HERE.parents[2] / "shared" / "data").glob(pattern))[:count]
+        (place / name).mkdir(exist_ok=True)
+        paths = [Path(shutil.copyfile(path, place / name / path.name)) for path in found]
+        if paths:
+            yield name, kind, paths
+
+
+@pytest.fixture
+def seeds(bare, tmp_path):
+    place = tmp_path / "seeds"
+    place.mkdir()
     with warnings.catch_warnings(action="ignore"):
-        ds = pydicom.dcmread(victim)
-    facts = (ds.get("RescaleSlope", 1), ds.get("RescaleIntercept", 0), ds.BitsStored, ds.PixelRepresentation)
-    return facts != (1, 0, 16, 1) or (ds.Rows, ds.Columns) != wanted.grid.shape[1:]
+        found = [*written_seeds(bare, place), *real_seeds(place)]
+    listed = [
+        {"name": name, "kind": kind, "paths": [str(p) for p in paths], "folder": str(place / "patient")}
+        for name, kind, paths in found
+    ]
+    names = {"SECRETNAME", "SECRET-ID-77"}
+    with warnings.catch_warnings(action="ignore"):
+        for _, _, paths in found:
+            ds = pydicom.dcmread(paths[0], force=True, stop_before_pixels=True)
+            names |= {str(ds.get(k, "")) for k in ("PatientName", "PatientID")}
+    secrets = sorted(name for name in names if len(name) > 5)
+    (place / "seeds.json").write_text(json.dumps({"seeds": listed, "secrets": secrets}))
+    return place
 
 
-READERS = {"rs.dcm": rtstruct.read, "rd.dcm": rtdose.read}
+def run(seeds, first, last):
+    """Run cases in a process of their own; return its lines."""
+    call = [sys.executable, str(HERE / "fuzz" / "worker.py"), str(seeds), str(first), str(last)]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60 + 2 * (last - first), check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"after {len(lines)} cases: {done.stderr[-2000:]}"
+    assert "SECRETNAME" not in done.stdout + done.stderr
+    assert lines.pop()["peak_gib"] < 2
+    return lines
 
 
-@pytest.mark.parametrize("victim", READERS)
-@pytest.mark.parametrize("name", MUTATIONS)
-def test_a_broken_rt_object(folder, victim, name):
-    data = (folder / victim).read_bytes()
-    rng = np.random.default_rng(3)
-    for _ in range(COUNT):
-        (folder / victim).write_bytes(MUTATIONS[name](data, rng))
-        try:
-            READERS[victim](folder / victim)
-        except RtplanError as refused:
-            demand_good_words(refused, victim)
+def demand_allowed(lines, count):
+    assert len(lines) == count
+    broken = [line for line in lines if line["outcome"] == "broken"]
+    assert not broken, "\n".join(json.dumps(line) for line in broken[:10])
+    outcomes = Counter(line["outcome"] for line in lines)
+    assert outcomes["refused"] > count / 10  # the mutations do break things
+    assert outcomes["same"] > count / 20  # and not everything
+    assert len({line["mutation"] for line in lines}) == 22
+    return outcomes
+
+
+def test_broken_files_are_read_right_or_refused(seeds):
+    before = {path: path.read_bytes() for path in seeds.rglob("*") if path.is_file()}
+    demand_allowed(run(seeds, 0, DAILY), DAILY)
+    assert {path: path.read_bytes() for path in seeds.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_broken_files_by_night(seeds, part):
+    count = NIGHTLY // 4
+    first = DAILY + part * count
+    outcomes = demand_allowed(run(seeds, first, first + count), count)
+    print(f"part {part}: {dict(outcomes)}")  # noqa: T201
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.dcm", "\udcff\udc80.dcm", "x" * 250, " .dcm", "-rf.dcm", "%s{0}.dcm", "..dcm"]
+)
+def test_hostile_file_names(folder, name):
+    victim = sorted((folder / "ct").iterdir())[1]
+    wanted = read_series(folder / "ct")
+    victim.rename(victim.with_name(name))
+    assert same_measurement(read_series(folder / "ct"), wanted)
+    victim.with_name(name).write_bytes(b"junk" * 99)
+    if name.endswith("dcm"):
+        with pytest.raises(RtplanError):
+            read_series(folder / "ct")
+
+
+def test_links_in_circles_pipes_and_dangling_links(folder):
+    wanted = read_series(folder / "ct")
+    (folder / "ct" / "again").symlink_to(folder)
+    (folder / "ct" / "self").symlink_to("self")
+    (folder / "ct" / "nowhere.dcm").symlink_to("not_there.dcm")
+    os.mkfifo(folder / "ct" / "pipe.dcm")  # to open it would wait for ever
+    assert same_measurement(read_series(folder / "ct"), wanted)
 
 
 def test_every_tag_removed_or_emptied(folder):

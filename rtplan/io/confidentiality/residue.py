@@ -10,12 +10,15 @@ from itertools import filterfalse
 
 from pydicom.dataset import Dataset
 
+from rtplan.errors import DicomError
 from rtplan.io import header as hd
 from rtplan.io.confidentiality.keyed import STANDARD_ROOT
 from rtplan.io.confidentiality.profile import is_removed, table
 from rtplan.io.confidentiality.words import vocabulary
 from rtplan.io.names import fold
 
+#: Sequences in sequences, at most.
+DEEPEST = 32
 BIRTH_DATE = 0x00100030
 #: Shortest identifier that is looked for inside words; a shorter one counts as a whole word.
 SHORTEST_PART = 5
@@ -46,13 +49,21 @@ class Residue:
     strings: set[str] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
 
-    def learn(self, header: Dataset) -> None:
-        """Gather from one object, items of sequences too."""
+    def learn(self, header: Dataset, depth: int = 0) -> None:
+        """Gather from one object, items of sequences too.
+
+        Raises
+        ------
+        DicomError
+            If sequences lie deeper in each other than any object of the standard has them.
+        """
+        if depth > DEEPEST:
+            raise DicomError(f"its sequences lie more than {DEEPEST} deep in each other.")
         for tag in filterfalse(is_removed, list(header.keys())):
             vr = hd.vr_of(header, tag)
             if vr == "SQ":
                 for item in header[tag].value or ():
-                    self.learn(item)
+                    self.learn(item, depth + 1)
             elif vr == "PN":
                 self._add(re.split(r"[\^=\\\s,.;]+", str(header[tag].value or "")))
             elif vr in _TEXT_VR and self._identifies(tag):
