@@ -43,6 +43,17 @@ FIXED = {
 SAD_MM = (500.0, 2000.0)
 
 
+#: TreatmentDeliveryTypes (PS3.3 C.8.8.14), and whether they treat.
+DELIVERIES = {
+    "": True,
+    "TREATMENT": True,
+    "CONTINUATION": True,
+    "SETUP": False,
+    "OPEN_PORTFILM": False,
+    "TRMT_PORTFILM": False,
+}
+
+
 def read(path: Path) -> ClinicalPlan:
     """Read a plan as it is delivered.
 
@@ -112,8 +123,18 @@ def fraction_groups(header: Dataset) -> tuple[FractionGroup, ...]:
 
 
 def treats(item: Dataset) -> bool:
-    """Whether a beam is for treatment, not for setup."""
-    return hd.code(item, "TreatmentDeliveryType") in ("", "TREATMENT", "CONTINUATION")
+    """Whether a beam is for treatment, not for setup or a portal image.
+
+    Raises
+    ------
+    DicomError
+        If TreatmentDeliveryType is none of the standard's: a beam must not be lost by a wrong word.
+    """
+    said = hd.code(item, "TreatmentDeliveryType")
+    if said not in DELIVERIES:
+        message = "A beam's TreatmentDeliveryType is none of the standard's."
+        raise DicomError(message, where=hd.place(item), action="export the plan again.")
+    return DELIVERIES[said]
 
 
 def _given(number: int, groups: tuple[FractionGroup, ...]) -> bool:

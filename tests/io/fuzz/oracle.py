@@ -125,6 +125,8 @@ def rtplan(headers):
     }
     found = []
     for beam in ds.get("BeamSequence") or ():
+        if beam.get("TreatmentDeliveryType") in ("SETUP", "OPEN_PORTFILM", "TRMT_PORTFILM"):
+            continue
         first = beam.ControlPointSequence[0]
         angles = [
             float(first.get(k) or 0)
@@ -132,15 +134,10 @@ def rtplan(headers):
         ]
         centre = first.get("IsocenterPosition")
         place = numbers(first, "IsocenterPosition") if centre not in (None, "") else np.zeros(0)
-        given = mu.get(int(beam.BeamNumber))
-        found.append(
-            (
-                "beam",
-                np.array(
-                    [*angles, *(place if len(place) == 3 else ()), *([given] if given is not None else [])]
-                ),
-            )
-        )
+        place = place if len(place) == 3 else np.zeros(0)
+        found.append(("beam", np.array([*angles, *place])))
+        if int(beam.BeamNumber) in mu:
+            found.append(("mu", np.array([mu[int(beam.BeamNumber)]])))
     return found
 
 
@@ -161,6 +158,9 @@ HANDS = {"series": series, "rtdose": rtdose, "rtstruct": rtstruct, "rtplan": rtp
 
 def same(got, wanted, *, subset=False):
     """Whether two readings are equal; ``subset``: each of ``got`` stands in ``wanted``."""
+    beams = [[label for label, _ in reading].count("beam") for reading in (got, wanted)]
+    if subset and beams[0] != beams[1]:
+        return False
     if subset:
         known = {(label, a.shape, np.round(a, 3).tobytes()) for label, a in wanted}
         return all((label, a.shape, np.round(a, 3).tobytes()) in known for label, a in got)

@@ -18,7 +18,7 @@ import oracle
 from mutations import MUTATIONS
 
 from rtplan.errors import RtplanError
-from rtplan.io import deidentify, registration, rtdose, rtplan, rtstruct
+from rtplan.io import deidentify, registration, rtdose, rtplan, rtplan_delivery, rtstruct
 from rtplan.io.image import read_series
 from rtplan.io.patient import read_patient, write_patient
 from rtplan.io.preflight import preflight
@@ -87,27 +87,19 @@ def _image(image):
 
 
 def _beams(summary):
-    return [
-        (
-            "beam",
-            np.array(
-                [
-                    *(b.gantry_deg, b.collimator_deg, b.couch_deg),
-                    *(b.isocentre_mm or ()),
-                    *([b.mu_per_fraction] if b.mu_per_fraction is not None else []),
-                ]
-            ),
-        )
-        for b in summary.beams
-    ]
+    for b in summary.beams:
+        yield "beam", np.array([b.gantry_deg, b.collimator_deg, b.couch_deg, *(b.isocentre_mm or ())])
+        if b.mu_per_fraction is not None:
+            yield "mu", np.array([b.mu_per_fraction])
 
 
 def _plan(paths):
-    found = _beams(rtplan.read_summary(paths[0]))
-    try:
-        rtplan.read(paths[0])
-    except RtplanError as refused:
-        demand_good_words(refused, paths)
+    found = list(_beams(rtplan.read_summary(paths[0])))
+    for read in (rtplan.read, rtplan_delivery.read):
+        try:
+            read(paths[0])
+        except RtplanError as refused:
+            demand_good_words(refused, paths)
     return found
 
 
@@ -121,7 +113,7 @@ READINGS = {
     "reg": lambda paths: [("matrix", r.matrix) for r in registration.read(paths[0])],
 }
 #: What rtplan may leave out with a notice: then each thing that it gives must be one that stands in the file.
-SUBSET = ("rtstruct", "reg")
+SUBSET = ("rtstruct", "reg", "rtplan")
 
 
 class Broken(AssertionError):
