@@ -21,17 +21,18 @@ def command(
 
     Example: rtplan train models/synct_mr_pelvis/train.toml --out out/synct
     """
+    from rtplan.case.dose_training import train_dose_from
     from rtplan.case.training import train_from
-    from rtplan.learning.settings import load_settings
+    from rtplan.learning.dose_settings import DoseSettings
+    from rtplan.learning.settings import load_settings, parse, task_of
 
-    plan = load_settings(settings)
     set_threads(threads)
-    folder = out or Path("out") / plan.name
-    path = train_from(
-        plan,
-        folder,
-        cache=cache,
-        resume=resume,
-        report=progress(quiet),
-    )
+    if task_of(settings) == "dose":
+        dose_plan = parse(settings, DoseSettings)
+        folder = out or Path("out") / dose_plan.name
+        path = train_dose_from(dose_plan, folder, resume=resume, report=progress(quiet))
+    else:
+        plan = load_settings(settings)
+        folder = out or Path("out") / plan.name
+        path = train_from(plan, folder, cache=cache, resume=resume, report=progress(quiet))
     typer.echo(f"The network and its card: {path}")

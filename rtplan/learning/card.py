@@ -39,14 +39,15 @@ class NetworkSpec(Frozen):
 
 
 class InputSpec(Frozen):
-    """One input channel: an MR normalised by a rule of ``channels.NORMALISE``, or the body's mask.
+    """One input channel: an MR normalised by a rule of ``channels.NORMALISE``, the body's mask, or one of
+    ``doses.CHANNELS``.
 
     ``roles`` are the image roles from which the channel may be taken, best first; the network has seen
     all of them.
     """
 
     name: str
-    kind: Literal["mr", "body"]
+    kind: Literal["mr", "body", "anatomy"]
     normalise: str = ""
     roles: tuple[str, ...] = ()
     required: bool = True
@@ -143,7 +144,7 @@ class Card(Frozen):
 
     @model_validator(mode="after")
     def _one_mr(self) -> Card:
-        if sum(spec.kind == "mr" for spec in self.inputs) != 1:
+        if self.task == "synct" and sum(spec.kind == "mr" for spec in self.inputs) != 1:
             raise ValueError("a card needs exactly one input of kind 'mr'")
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -107,11 +107,17 @@ class LossSettings(Frozen):
 
 
 class OptimiseSettings(Frozen):
-    """How long and how fast; either ``steps`` or ``hours`` (wall clock, over all resumed parts)."""
+    """How long and how fast; either ``steps`` or ``hours`` (wall clock, over all resumed parts).
+
+    ``schedule``: ``cosine`` falls from the first step to the last; ``constant`` stays at ``rate`` until a
+    ``finish.json`` (``{"steps": N}``) appears in the folder of the training, and then falls to 0 over N
+    steps. It suits a machine whose speed is not known beforehand, and a run that others will go on with.
+    """
 
     steps: int | None = None
     hours: float | None = None
     batch: int = Field(1, ge=1)
+    schedule: Literal["cosine", "constant"] = "cosine"
     rate: float = 1e-3
     critic_rate: float = 2e-4
     decay: float = 1e-4
@@ -126,6 +132,8 @@ class OptimiseSettings(Frozen):
     def _length(self) -> OptimiseSettings:
         if (self.steps is None) == (self.hours is None):
             raise ValueError("give either steps or hours")
+        if self.schedule == "constant" and self.steps is None:
+            raise ValueError("the constant schedule needs steps, the most that there will be")
         return self
 
 
@@ -151,8 +159,24 @@ class TrainSettings(Frozen):
     licence: LicenceSpec = LicenceSpec()
 
 
+Kind = TypeVar("Kind", bound=Frozen)
+
+
 def load_settings(path: Path) -> TrainSettings:
-    """Read a ``train.toml``.
+    """Read the ``train.toml`` of a synthetic CT; see `parse`."""
+    return parse(path, TrainSettings)
+
+
+def task_of(path: Path) -> str:
+    """Return the ``task`` of a ``train.toml``: ``synct`` where it names none, or is no TOML."""
+    try:
+        return str(tomllib.loads(path.read_text(encoding="utf-8")).get("task", "synct"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return "synct"
+
+
+def parse(path: Path, kind: type[Kind]) -> Kind:
+    """Read settings of a kind.
 
     Raises
     ------
@@ -160,7 +184,7 @@ def load_settings(path: Path) -> TrainSettings:
         If the file is no TOML, or a setting is unknown, missing or out of range.
     """
     try:
-        return TrainSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
         raise FormatError(f"The settings are no TOML: {broken}.", where=path.name) from None
     except ValidationError as wrong:

@@ -8,10 +8,16 @@ from typing import Any
 from torch import nn
 
 from rtplan.errors import UnknownName
+from rtplan.networks.cascade import Cascade
+from rtplan.networks.folded import FoldedUNet
 from rtplan.networks.unet import UNet
 
 #: Name to a callable ``(in_channels, out_channels, **settings) -> Module``.
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"unet": UNet}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "unet": UNet,
+    "folded_unet": FoldedUNet,
+    "cascade": Cascade,
+}
 
 
 def build(name: str, in_channels: int, out_channels: int, **settings: Any) -> nn.Module:
