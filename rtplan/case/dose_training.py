@@ -17,6 +17,7 @@ def train_dose_from(
     out: Path,
     *,
     resume: bool = False,
+    device: str = "cpu",
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Gather the patients of the settings and train; return the path of the new ``model.toml``."""
@@ -25,7 +26,8 @@ def train_dose_from(
         kept, apart = gather_cases(data, report)
         learned += kept
         held_out += apart
-    return learn(settings, DoseJob(settings, learned, held_out), out, resume=resume, report=report)
+    job = DoseJob(settings, learned, held_out)
+    return learn(settings, job, out, resume=resume, device=device, report=report)
 
 
 def gather_cases(

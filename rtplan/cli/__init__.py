@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "phantom": "rtplan.cli.phantom",
     "synct": "rtplan.cli.synct",
     "train": "rtplan.cli.train",
+    "evaluate": "rtplan.cli.evaluate",
     "models": "rtplan.cli.models",
 }
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from rtplan.cli.options import Quiet, Threads, progress, set_threads
+from rtplan.cli.options import Device, Quiet, Threads, progress, set_threads
+from rtplan.errors import ModelError
 
 
 def command(
@@ -14,6 +15,7 @@ def command(
     out: Path = typer.Option(None, "--out", help="Folder of the training; out/NAME by default."),
     cache: Path = typer.Option(None, "--cache", help="Where prepared patients are kept; OUT/cache."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the last checkpoint in OUT."),
+    device: Device = "cpu",
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -25,13 +27,18 @@ def command(
     from rtplan.case.training import train_from
     from rtplan.learning.dose_settings import DoseSettings
     from rtplan.learning.settings import load_settings, parse, task_of
+    from rtplan.planning import device as devices
 
     set_threads(threads)
     if task_of(settings) == "dose":
         dose_plan = parse(settings, DoseSettings)
         folder = out or Path("out") / dose_plan.name
-        path = train_dose_from(dose_plan, folder, resume=resume, report=progress(quiet))
+        path = train_dose_from(
+            dose_plan, folder, resume=resume, device=str(devices.device(device)), report=progress(quiet)
+        )
     else:
+        if device != "cpu":
+            raise ModelError("A synthetic CT is learned on the CPU.", action="leave --device out.")
         plan = load_settings(settings)
         folder = out or Path("out") / plan.name
         path = train_from(plan, folder, cache=cache, resume=resume, report=progress(quiet))

@@ -39,9 +39,10 @@ class NetworkSpec(Frozen):
 
 
 class InputSpec(Frozen):
-    """One input channel: an MR normalised by a rule of ``channels.NORMALISE``, the body's mask, or one of
-    ``doses.CHANNELS``.
+    """One input channel.
 
+    ``kind``: an MR normalised by a rule of ``channels.NORMALISE``, the body's mask, or (``anatomy``) the
+    one of ``doses.CHANNELS`` that the name says.
     ``roles`` are the image roles from which the channel may be taken, best first; the network has seen
     all of them.
     """
@@ -62,14 +63,14 @@ class OutputSpec(Frozen):
 
 
 class Limits(Frozen):
-    """What an MR must be for the network to be asked at all; beyond it a ModelError, not a guess.
+    """What an image must be for the network to be asked at all; beyond it a ModelError, not a guess.
 
     Parameters
     ----------
     extent_zyx_mm_min : tuple of float
         Smallest field of view along the array axes.
-    spacing_zyx_mm_max : tuple of float
-        Coarsest voxels.
+    spacing_zyx_mm_max, spacing_zyx_mm_min : tuple of float
+        Coarsest voxels; finest ones, where the network works on the patient's own voxels (a dose).
     slices_min : int
         Fewest slices.
     body_fraction_min : float
@@ -80,6 +81,7 @@ class Limits(Frozen):
 
     extent_zyx_mm_min: Triple = (20.0, 40.0, 40.0)
     spacing_zyx_mm_max: Triple = (10.0, 5.0, 5.0)
+    spacing_zyx_mm_min: Triple = (0.0, 0.0, 0.0)
     slices_min: int = 5
     body_fraction_min: float = 0.02
     contrast_min: float = 0.05

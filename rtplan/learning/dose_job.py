@@ -23,18 +23,22 @@ from rtplan.learning.doses import (
     dose_channels,
     mirrored,
 )
+from rtplan.learning.predict_dose import padded, predict_case
 from rtplan.learning.run import Run
+from rtplan.networks.cascade import Cascade
 
 #: Voxels per structure whose doses are sorted.
 SORTED_MAX = 4096
 _AT = {name: CHANNELS.index(name) for name in (*TARGETS, *ORGANS)}
 _FEASIBLE_AT = CHANNELS.index("possible_dose")
-_CT_AT = CHANNELS.index("ct")
 
 
 @dataclass(frozen=True, eq=False)
 class DoseSample:
-    """One sample: channels (1, c, z, y, x) and dose / 70 Gy (1, 1, z, y, x), both padded."""
+    """One sample: channels (1, c, z, y, x) and dose / 70 Gy (1, 1, z, y, x), both padded.
+
+    Patients differ in size, so that a batch is a tuple of samples.
+    """
 
     inputs: Tensor
     dose: Tensor
@@ -58,7 +62,9 @@ class DoseJob:
 
     score_name = "validation_gy"
 
-    def __init__(self, settings: DoseSettings, cases: Sequence[DoseCase], held_out: Sequence[DoseCase]) -> None:
+    def __init__(
+        self, settings: DoseSettings, cases: Sequence[DoseCase], held_out: Sequence[DoseCase]
+    ) -> None:
         if not cases:
             raise ModelError("There is no patient to train on.", action="check the data of the settings.")
         for case in (*cases, *held_out):
@@ -68,12 +74,16 @@ class DoseJob:
         self.cases = list(cases)
         self.held_out = list(held_out)
 
-    def draw(self, step: int) -> DoseSample:
-        """Return the sample of a step: each patient once per epoch, in another order, changed at random."""
+    def draw(self, step: int) -> tuple[DoseSample, ...]:
+        """Return the batch of a step: each patient once per epoch, in another order, changed at random."""
+        batch = self.settings.optimise.batch
+        return tuple(self._sample(step * batch + turn) for turn in range(batch))
+
+    def _sample(self, number: int) -> DoseSample:
         settings = self.settings
-        epoch, at = divmod(step, len(self.cases))
+        epoch, at = divmod(number, len(self.cases))
         order = np.random.default_rng([settings.seed, epoch, 7]).permutation(len(self.cases))
-        rng = np.random.default_rng([settings.seed, step])
+        rng = np.random.default_rng([settings.seed, number])
         case = self.cases[int(order[at])]
         assert case.dose is not None
         x = dose_channels(case, with_ct=bool(rng.random() >= settings.augment.ct_dropout))
@@ -82,38 +92,43 @@ class DoseJob:
             x, dose = mirrored(x), dose.flip(-1)
         if rng.random() < settings.augment.upside_chance:
             x, dose = x.flip(-3), dose.flip(-3)
-        pads: list[int] = []
-        for size, unit in zip(x.shape[:0:-1], settings.patch_zyx[::-1], strict=True):
-            free = -size % unit
-            before = int(rng.integers(free + 1))
-            pads += [before, free - before]
-        inputs = nn.functional.pad(x, pads)[None]
-        return DoseSample(inputs, nn.functional.pad(dose, pads)[None])
+        pads = padded(x.shape[1:], settings.patch_zyx, rng)
+        return DoseSample(nn.functional.pad(x, pads)[None], nn.functional.pad(dose, pads)[None])
 
-    def loss(self, run: Run, batch: DoseSample) -> tuple[Tensor, dict[str, float]]:
-        """Return what is minimised and its parts in Gy."""
-        feasible = batch.inputs[:, _FEASIBLE_AT : _FEASIBLE_AT + 1]
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.optimise.precision == "bf16"):
-            answers = run.generator.both(batch.inputs) if hasattr(run.generator, "both") else None
-            last = answers[1] if answers else run.generator(batch.inputs)
-        l1 = loss.masked_l1(last, batch.dose, feasible)
-        total = l1 if answers is None else l1 + 0.5 * loss.masked_l1(answers[0], batch.dose, feasible)
-        seen = {"l1_gy": l1.item() * SCALE_GY, "dvh_gy": 0.0}
-        plan = self.settings.loss
+    def loss(self, run: Run, batch: Sequence[DoseSample]) -> tuple[Tensor, dict[str, float]]:
+        """Return what is minimised (the mean over the samples) and its parts in Gy."""
+        device = next(run.generator.parameters()).device
+        parts = [
+            self._parts(run, DoseSample(one.inputs.to(device), one.dose.to(device)), turn)
+            for turn, one in enumerate(batch)
+        ]
+        total, l1, dvh = (torch.stack(terms).mean() for terms in zip(*parts, strict=True))
+        return total, {"l1_gy": l1.item() * SCALE_GY, "dvh_gy": dvh.item() * SCALE_GY}
+
+    def _parts(self, run: Run, one: DoseSample, turn: int) -> tuple[Tensor, Tensor, Tensor]:
+        feasible = one.inputs[:, _FEASIBLE_AT : _FEASIBLE_AT + 1]
+        bf16 = self.settings.optimise.precision == "bf16"
+        with torch.autocast(one.inputs.device.type, torch.bfloat16, enabled=bf16):
+            if isinstance(run.generator, Cascade):
+                first, last = run.generator.both(one.inputs)
+            else:
+                first, last = None, run.generator(one.inputs)
+        l1 = loss.masked_l1(last, one.dose, feasible)
+        total = l1 if first is None else l1 + 0.5 * loss.masked_l1(first, one.dose, feasible)
+        plan, dvh = self.settings.loss, l1.new_zeros(())
         if plan.dvh > 0.0 and run.step >= plan.dvh_from:
-            rng = np.random.default_rng([self.settings.seed, run.step, 3])
-            dvh = sorted_l1(last, batch, rng)
+            dvh = sorted_l1(last, one, np.random.default_rng([self.settings.seed, run.step, 3 + turn]))
             total = total + plan.dvh * dvh
-            seen["dvh_gy"] = dvh.item() * SCALE_GY
-        return total, seen
+        return total, l1.detach(), dvh.detach()
 
     def validate(self, network: nn.Module) -> float:
         """Return the mean over the held-out patients of the mean absolute error, Gy; NaN without any."""
         errors = []
         for case in self.held_out:
             assert case.dose is not None
-            inside = case.mask(FEASIBLE)
-            errors.append(float(np.abs(predict_case(network, case, self.settings.patch_zyx) - case.dose)[inside].mean()))
+            device = next(network.parameters()).device.type
+            dose = predict_case(network, case, self.settings.patch_zyx, device=device)
+            errors.append(float(np.abs(dose - case.dose)[case.mask(FEASIBLE)].mean()))
         return float(np.mean(errors)) if errors else math.nan
 
 
@@ -128,37 +143,8 @@ def sorted_l1(prediction: Tensor, batch: DoseSample, rng: np.random.Generator) -
         if where.numel() == 0:
             continue
         if where.numel() > SORTED_MAX:
-            where = where[torch.from_numpy(rng.choice(where.numel(), SORTED_MAX, replace=False))]
+            some = torch.from_numpy(rng.choice(where.numel(), SORTED_MAX, replace=False))
+            where = where[some.to(where.device)]
         ours, true = prediction.flatten()[where], batch.dose.flatten()[where]
         terms.append((ours.sort().values - true.sort().values).abs().mean())
     return torch.stack(terms).mean()
-
-
-def predict_case(
-    network: nn.Module, case: DoseCase, unit_zyx: tuple[int, int, int], *, tta: bool = False
-) -> np.ndarray:
-    """Return the predicted dose of a case, Gy, float32, shape (z, y, x); 0 outside the possible dose.
-
-    Parameters
-    ----------
-    unit_zyx : tuple of int
-        The box is padded to multiples of it.
-    tta : bool
-        Mean over the mirror images (left–right, and along the body).
-    """
-    x = dose_channels(case)
-    pads: list[int] = []
-    for size, unit in zip(x.shape[:0:-1], unit_zyx[::-1], strict=True):
-        pads += [0, -size % unit]
-    x = nn.functional.pad(x, pads)
-    network.eval()
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        answer = network(x[None])[0, 0]
-        if tta:
-            answer = answer + network(mirrored(x)[None])[0, 0].flip(-1)
-            answer = answer + network(x.flip(-3)[None])[0, 0].flip(-3)
-            answer = answer + network(mirrored(x).flip(-3)[None])[0, 0].flip(-1).flip(-3)
-            answer = answer / 4.0
-    nz, ny, nx = case.labels.shape
-    dose = np.maximum(answer[:nz, :ny, :nx].float().numpy() * np.float32(SCALE_GY), 0.0)
-    return np.where(case.mask(FEASIBLE), dose, np.float32(0.0)).astype(np.float32)

@@ -6,13 +6,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from rtplan.learning.card import Frozen, InputSpec, LicenceSpec, Limits, NetworkSpec, OutputSpec, Shape, Triple
+from rtplan.learning.card import (
+    Frozen,
+    InputSpec,
+    LicenceSpec,
+    Limits,
+    NetworkSpec,
+    OutputSpec,
+    Shape,
+    Triple,
+)
 from rtplan.learning.doses import CHANNELS
 from rtplan.learning.settings import OptimiseSettings
 
 
 class DoseData(Frozen):
-    """A folder of OpenKBP patients; every ``hold_out_every``-th, by number, chooses and is not learned from."""
+    """A folder of OpenKBP patients; every ``hold_out_every``-th by number only chooses the weights."""
 
     folder: str
     hold_out_every: int = Field(5, ge=2)

@@ -1,4 +1,4 @@
-"""The one training loop: a job draws, says the loss and scores; the loop steps, averages, keeps and resumes."""
+"""The one training loop: a job draws, says the loss and scores; the loop steps, averages and keeps."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def learn(
     out: Path,
     *,
     resume: bool = False,
+    device: str = "cpu",
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train a network and write ``model.toml``, weights, log and checkpoints into a folder.
@@ -50,6 +51,8 @@ def learn(
     resume : bool
         Go on from the checkpoint in ``out``; the result is that of an uninterrupted run when the length
         is given in steps.
+    device : str
+        Where it is learned (``cpu``, ``cuda``).
     report : callable
         Called with a line of text at each validation.
 
@@ -70,14 +73,14 @@ def learn(
             "The folder holds a training already.", where=out.name, action="resume it, or choose another."
         )
     out.mkdir(parents=True, exist_ok=True)
-    run = begin(settings, out)
+    run = begin(settings, out, device)
     if resume:
         go_on(run)
     totals: list[dict[str, float]] = []
     while run.progress < 1.0:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed * 1_000_003 + run.step)
-            totals.append(_step(run, job))
+            totals.append(_step(run, job, job.draw(run.step)))
         run.step += 1
         if finish_soon(run):
             report(f"step {run.step}: the final fall of the rate begins")
@@ -88,13 +91,13 @@ def learn(
     return finish(run)
 
 
-def _step(run: Run, job: Job) -> dict[str, float]:
+def _step(run: Run, job: Job, batch: Any) -> dict[str, float]:
     """Make one optimiser step; return its losses."""
     rate = run.rate
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     run.generator.train()
-    total, seen = job.loss(run, job.draw(run.step))
+    total, seen = job.loss(run, batch)
     run.optimiser.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(run.generator.parameters(), run.settings.optimise.clip)

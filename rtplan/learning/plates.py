@@ -99,7 +99,9 @@ def _turns(
     return turn, back
 
 
-def _places(shape: tuple[int, ...], spacing: Triple, centre: NDArray[np.float64]) -> tuple[Array, Array, Array]:
+def _places(
+    shape: tuple[int, ...], spacing: Triple, centre: NDArray[np.float64]
+) -> tuple[Array, Array, Array]:
     z, y, x = (
         ((np.arange(n) - c) * mm).astype(np.float32) for n, c, mm in zip(shape, centre, spacing, strict=True)
     )
@@ -111,7 +113,8 @@ def _beams_eye(points: tuple[Array, Array, Array], gantry_deg: float) -> tuple[A
     z, y, x = points
     cos, sin = math.cos(math.radians(gantry_deg)), math.sin(math.radians(gantry_deg))
     stretch = SAD_MM / (SAD_MM + y * cos - x * sin) / _PIXEL_MM
-    return z * stretch, (y * sin + x * cos) * stretch + 0 * z
+    v, u = z * stretch, (y * sin + x * cos) * stretch + 0 * z
+    return v.astype(np.float32), u.astype(np.float32)
 
 
 def _aperture(v: Array, u: Array, target: NDArray[np.bool_]) -> Array:

@@ -25,6 +25,7 @@ from rtplan.learning.settings import TrainSettings
 from rtplan.learning.zoo import network_of, save_model
 from rtplan.networks.gan import Critic
 
+
 @dataclass
 class Run:
     """Networks, optimisers and the clock of one training; made by `begin`."""
@@ -105,11 +106,11 @@ def finish_soon(run: Run) -> bool:
     return True
 
 
-def begin(settings: TrainSettings | DoseSettings, out: Path) -> Run:
+def begin(settings: TrainSettings | DoseSettings, out: Path, device: str = "cpu") -> Run:
     """Return a fresh run; the first weights depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        generator = network_of(settings.network, settings.inputs, settings.outputs)
+        generator = network_of(settings.network, settings.inputs, settings.outputs).to(device)
         critic = None
         if isinstance(settings, TrainSettings) and settings.loss.adversarial > 0.0:
             critic = Critic(1, settings.loss.critic_channels)
@@ -152,7 +153,7 @@ def keep(
     """
     if math.isnan(score) or score < run.best:
         run.best = run.best if math.isnan(score) else score
-        state = {key: value.contiguous() for key, value in run.ema.state_dict().items()}
+        state = {key: value.cpu().contiguous() for key, value in run.ema.state_dict().items()}
         save_file(state, run.out / "best.safetensors")
     row: dict[str, object] = {"step": run.step, "seconds": round(run.seconds, 1), "rate": f"{run.rate:.3g}"}
     row |= {key: f"{np.mean([one[key] for one in totals]):.4g}" for key in totals[0]}
@@ -165,7 +166,12 @@ def keep(
             writer.writeheader()
         writer.writerow(row)
     best = None if math.isinf(run.best) else run.best
-    numbers: dict[str, object] = {"step": run.step, "skipped": run.skipped, "seconds": run.seconds, "best": best}
+    numbers: dict[str, object] = {
+        "step": run.step,
+        "skipped": run.skipped,
+        "seconds": run.seconds,
+        "best": best,
+    }
     numbers |= {"worked": run.worked, "fall": run.fall}
     checkpoint.save(run.out, run.modules, run.optimisers, numbers)
     return row

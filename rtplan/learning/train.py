@@ -50,10 +50,10 @@ def train(
     ModelError
         If there is nothing to train on, or too many gradients are not finite.
     """
-    return learn(settings, _SynctJob(settings, pairs, validation), out, resume=resume, report=report)
+    return learn(settings, SynctJob(settings, pairs, validation), out, resume=resume, report=report)
 
 
-class _SynctJob:
+class SynctJob:
     """Draws patches of pairs; masked L1, gradients, and the critic's verdict."""
 
     score_name = "validation_hu"
@@ -64,6 +64,7 @@ class _SynctJob:
         self.draw = Sampler(pairs, settings).draw
 
     def loss(self, run: Run, batch: Sample) -> tuple[Tensor, dict[str, float]]:
+        """Return what is minimised, and its parts; the critic learns on the way."""
         settings = self.settings
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.optimise.precision == "bf16"):
             fake = run.generator(batch.inputs)
@@ -79,6 +80,7 @@ class _SynctJob:
         return total, seen
 
     def validate(self, network: nn.Module) -> float:
+        """Return the error on the validation pairs, HU."""
         return validate(network, self.validation, self.settings)
 
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from rtplan.errors import ModelError, OutputError
+from rtplan.learning import loop
 from rtplan.learning import run as runs
-from rtplan.learning import train as trains
 from rtplan.learning.pairs import load_pair, pair_of, save_pair
-from rtplan.learning.train import train, validate
+from rtplan.learning.train import SynctJob, train, validate
 from rtplan.learning.zoo import load_model
 
 
@@ -52,13 +52,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(pair, settings, tmp_path, mon
     class Stop(Exception):
         pass
 
-    real = trains.keep
+    real = loop.keep
 
     def stop_after_first(*arguments):
         real(*arguments)
         raise Stop
 
-    monkeypatch.setattr(trains, "keep", stop_after_first)
+    monkeypatch.setattr(loop, "keep", stop_after_first)
     with pytest.raises(Stop):
         train(plan, groups, [pair], tmp_path / "parts")
     monkeypatch.undo()
@@ -101,14 +101,15 @@ def test_steps_without_finite_gradients_are_skipped_and_counted(pair, settings, 
     plan = settings(optimise__steps=2)
     run = runs.begin(plan, tmp_path)
     before = {key: value.clone() for key, value in run.generator.state_dict().items()}
-    batch = trains.Sampler([(1.0, [pair])], plan).draw(0)
+    job = SynctJob(plan, [(1.0, [pair])], [])
+    batch = job.draw(0)
     batch.ct[..., 0] = float("nan")
-    trains._step(run, batch)
+    loop._step(run, job, batch)
     assert run.skipped == 1
     assert same(before, run.generator.state_dict())
     batches = itertools.repeat(batch, 30)
     with pytest.raises(ModelError, match="not finite"):
-        list(map(partial(trains._step, run), batches))
+        list(map(partial(loop._step, run, job), batches))
 
 
 def test_a_used_folder_is_refused_and_another_networks_checkpoint_too(pair, settings, tmp_path):

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,9 @@ def read_openkbp(path: Path) -> Patient:
     elif path.suffix == ".npz" and path.is_file():
         raw = _read_npz(path)
     else:
-        raise FormatError("There is no OpenKBP patient: neither a folder of CSV files nor an npz.", where=path.name)
+        raise FormatError(
+            "There is no OpenKBP patient: neither a folder of CSV files nor an npz.", where=path.name
+        )
     if not raw.feasible.any():
         raise FormatError("The possible-dose mask is empty.", where=path.name)
     if not any(name in raw.masks for name in LEVELS_GY):
@@ -150,7 +153,7 @@ def _patient(key: str, raw: _Raw) -> Patient:
     )
 
 
-def _upright(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def _upright(array: NDArray[Any]) -> NDArray[Any]:
     """Take [posterior, left, inferior] to [superior, posterior, left]."""
     return np.ascontiguousarray(array.transpose(2, 0, 1)[::-1])
 
@@ -211,7 +214,7 @@ def _read_csv(folder: Path) -> _Raw:
 
 
 def _sparse(path: Path) -> NDArray[np.float32]:
-    """Read ``index,value`` lines (a mask's lines have no value) into the 128³ grid; the first line is a header."""
+    """Read ``index,value`` lines below a header (a mask's have no value) into the 128³ grid."""
     where = f"{path.parent.name}/{path.name}"
     flat = np.zeros(EDGE**3, np.float32)
     try:

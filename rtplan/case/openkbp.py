@@ -1,0 +1,135 @@
+"""Score a dose network on a folder of OpenKBP patients, and keep doses, scores and pictures when asked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtplan.case.outfolder import whole
+from rtplan.domain import Dose, Finding, Patient
+from rtplan.evaluation.openkbp import PatientScore, Scores, masks_of, score, score_patient
+from rtplan.io.datasets.openkbp import openkbp_paths, read_openkbp
+from rtplan.io.datasets.openkbp_write import write_openkbp_dose
+from rtplan.learning.predict_dose import predict_dose
+from rtplan.learning.zoo import Model
+from rtplan.report.openkbp import Shown, errors_picture, worst_picture
+
+#: Patients that are shown with slices and DVHs.
+WORST = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores, the patients behind them, and the seconds of one patient's prediction (the mean)."""
+
+    scores: Scores
+    patients: tuple[PatientScore, ...]
+    seconds_per_patient: float
+    findings: tuple[Finding, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields that ``rtplan evaluate openkbp --json`` prints beside the findings."""
+        return {
+            "dose_score": self.scores.dose_score,
+            "dvh_score": self.scores.dvh_score,
+            "dose_interval95": list(self.scores.dose_interval95),
+            "dvh_interval95": list(self.scores.dvh_interval95),
+            "n": self.scores.n,
+            "per_metric": dict(self.scores.per_metric),
+            "seconds_per_patient": self.seconds_per_patient,
+        }
+
+
+def evaluate_openkbp(
+    model: Model,
+    folder: Path,
+    *,
+    tta: bool = False,
+    save: Path | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Evaluation:
+    """Predict every patient of a folder and score the predictions.
+
+    Parameters
+    ----------
+    tta : bool
+        Mean over four mirror images.
+    save : Path, optional
+        New folder for the doses (the challenge's CSV), ``scores.json`` and the pictures.
+
+    Raises
+    ------
+    FormatError, ModelError, StructureError
+        From the first patient that cannot be read or must not be predicted.
+    """
+    if save is None:
+        return _evaluate(model, folder, tta, lambda patient, dose: None, report)
+    with whole(save) as out:
+        doses = out / "doses"
+        doses.mkdir()
+        done = _evaluate(
+            model,
+            folder,
+            tta,
+            lambda patient, dose: write_openkbp_dose(dose, doses / f"{patient.key}.csv"),
+            report,
+        )
+        (out / "scores.json").write_text(json.dumps(_scores(done, model, tta), indent=1), encoding="utf-8")
+        report("drawing the pictures")
+        _draw(done, model, folder, tta, out)
+    return done
+
+
+def _evaluate(
+    model: Model,
+    folder: Path,
+    tta: bool,
+    each: Callable[[Patient, Dose], None],
+    report: Callable[[str], None],
+) -> Evaluation:
+    scored, seconds = [], 0.0
+    for name, path in openkbp_paths(folder).items():
+        patient = read_openkbp(path)
+        start = time.perf_counter()
+        dose = predict_dose(model, patient, tta=tta)
+        seconds += time.perf_counter() - start
+        scored.append(score_patient(patient, dose))
+        each(patient, dose)
+        report(f"{name}: {scored[-1].dose_error:.2f} Gy")
+    scores = score(scored)
+    findings = scores.findings(model.card.name, folder.name)
+    return Evaluation(scores, tuple(scored), seconds / len(scored), findings)
+
+
+def _scores(done: Evaluation, model: Model, tta: bool) -> dict[str, object]:
+    patients = {
+        one.key: {
+            "dose_error": one.dose_error,
+            "differences": {f"{metric} {roi}": gy for (metric, roi), gy in one.differences.items()},
+        }
+        for one in done.patients
+    }
+    return {
+        "schema": 1,
+        "model": {"name": model.card.name, "sha256": model.sha256, "tta": tta},
+        **done.as_dict(),
+        "patients": patients,
+    }
+
+
+def _draw(done: Evaluation, model: Model, folder: Path, tta: bool, out: Path) -> None:
+    signed: dict[str, list[float]] = {}
+    for one in done.patients:
+        for (metric, roi), value in one.reference.items():
+            signed.setdefault(f"{roi}|{metric}", []).append(one.predicted[metric, roi] - value)
+    (out / "errors.png").write_bytes(errors_picture(signed).png)
+    paths = openkbp_paths(folder)
+    shown = []
+    for one in sorted(done.patients, key=lambda p: -p.dose_error)[:WORST]:
+        patient = read_openkbp(paths[one.key])
+        dose = predict_dose(model, patient, tta=tta)
+        shown.append(Shown(one.key, one.dose_error, patient.doses["CT"], dose, masks_of(patient)))
+    (out / "worst.png").write_bytes(worst_picture(shown).png)

@@ -1,0 +1,49 @@
+"""rtplan evaluate: score a network on published data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from rtplan.cli.options import AsJson, Quiet, Threads, print_json, progress, set_threads
+from rtplan.errors import UnknownName
+
+#: What can be evaluated.
+SUBJECTS = ("openkbp",)
+
+
+def command(
+    subject: str = typer.Argument(..., metavar="openkbp", help="What to score."),
+    data: Path = typer.Option(
+        ..., "--data", help="Folder of the patients (pt_*).", exists=True, file_okay=False
+    ),
+    model: str = typer.Option("dose_openkbp", "--model", help="Name (see rtplan models) or model.toml."),
+    tta: bool = typer.Option(False, "--tta", help="Mean over four mirror images."),
+    save: Path | None = typer.Option(None, "--save", help="New folder: doses as CSV, scores, pictures."),
+    threads: Threads = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the dose of OpenKBP patients and score it as the challenge does.
+
+    Example: rtplan evaluate openkbp --data ../shared/data/openkbp/valid --tta --save out/valid
+    """
+    from rtplan.case.openkbp import evaluate_openkbp
+    from rtplan.learning.zoo import load_model
+
+    if subject not in SUBJECTS:
+        raise UnknownName(f"There is no {subject!r} to evaluate. Known: {', '.join(SUBJECTS)}.")
+    set_threads(threads)
+    done = evaluate_openkbp(load_model(model), data, tta=tta, save=save, report=progress(quiet))
+    if as_json:
+        print_json(done.findings, (), **done.as_dict())
+        return
+    for finding in done.findings:
+        assert finding.value is not None
+        assert finding.interval95 is not None
+        low, high = finding.interval95
+        typer.echo(f"{finding.metric:20} {finding.value:.3f} Gy  [{low:.3f}, {high:.3f}]")
+    for name, gy in done.scores.per_metric.items():
+        typer.echo(f"  {name:24} {gy:.3f} Gy")
+    typer.echo(f"{done.scores.n} patients, {done.seconds_per_patient:.2f} s each; predicted, not planned.")
