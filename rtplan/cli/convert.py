@@ -1,4 +1,4 @@
-"""rtplan convert: DICOM to NIfTI or MHA and back; label map and RTSTRUCT; dose and RTDOSE."""
+"""rtplan convert: DICOM to NIfTI or MHA and back, label map and RTSTRUCT or SEG, DICOM for one system."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typer
 
 from rtplan.errors import FormatError
 
+KINDS = ("auto", "CT", "MR", "labels", "dose", "seg", "uncertainty")
+
 
 def command(
     given: Path = typer.Argument(..., metavar="IN", help="DICOM folder or object, or a volume file."),
@@ -17,18 +19,21 @@ def command(
         None, "--like", help="DICOM series that gives patient, frame and slices."
     ),
     names: Path | None = typer.Option(None, "--names", help='JSON {"labels": {"1": "Prostate"}}.'),
-    kind: str = typer.Option("auto", "--kind", help="What a volume file is: CT, MR, labels or dose."),
+    kind: str = typer.Option(
+        "auto", "--kind", help="What a volume file is, or OUT: CT, MR, labels, dose, seg or uncertainty."
+    ),
+    tps: str = typer.Option("generic", "--tps", help="Planning system: eclipse, raystation, a TOML file …"),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Convert a series, a structure set, a label map or a dose.
+    """Convert a series, a structure set, a segmentation, a label map or a dose; or fit it to a system.
 
     Example: rtplan convert ../shared/data/sts/dicom/STS_040/CT/image --out ct.nii.gz
     """
     from rtplan.io.convert import Order, convert
 
-    if kind not in ("auto", "CT", "MR", "labels", "dose"):
-        raise FormatError(f"--kind {kind} is not known. Known: auto, CT, MR, labels, dose.")
-    done = convert(Order(given, out, like, names, kind))  # type: ignore[arg-type]
+    if kind not in KINDS:
+        raise FormatError(f"--kind {kind} is not known. Known: {', '.join(KINDS)}.")
+    done = convert(Order(given, out, like, names, kind, tps))  # type: ignore[arg-type]
     notices = [notice.as_dict() for notice in done.notices]
     if as_json:
         plain = {

@@ -1,57 +1,20 @@
-"""From DICOM to NIfTI or MHA and back: a series, a dose, a structure set or a label map."""
+"""From DICOM to NIfTI or MHA and back, and from DICOM to DICOM for a planning system."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from rtplan.domain import Dose, Identity, Image, Notice
+from rtplan.domain import Dose, Image
 from rtplan.errors import DicomError, FormatError
+from rtplan.io import convert_out as out
 from rtplan.io import modules as md
-from rtplan.io import nifti, rtdose, rtstruct
+from rtplan.io import nifti, rtdose, rtstruct, seg
+from rtplan.io.conversion import Converted, Order, identity_of, like_of, names_of
 from rtplan.io.image import read_series
-from rtplan.io.image_write import Derived, write_series
-from rtplan.io.index import entry_of, index
-from rtplan.io.patient_write import written_whole
+from rtplan.io.index import entry_of
 
-Kind = Literal["auto", "CT", "MR", "labels", "dose"]
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked for.
-
-    Parameters
-    ----------
-    given : Path
-        A DICOM folder or file, or a volume file.
-    out : Path
-        A volume file, an RT object (``.dcm``) or a new folder for a series.
-    like : Path or None
-        A DICOM series: patient, frame of reference and slices of what is written.
-    names : Path or None
-        JSON ``{"labels": {"1": "Prostate"}}`` for a label map.
-    kind : str
-        What a volume file holds, where the names of IN and OUT leave it open.
-    """
-
-    given: Path
-    out: Path
-    like: Path | None = None
-    names: Path | None = None
-    kind: Kind = "auto"
-
-
-@dataclass(frozen=True)
-class Converted:
-    """What was written, and what must be said of it."""
-
-    paths: tuple[Path, ...]
-    notices: tuple[Notice, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
+__all__ = ["Converted", "Order", "convert"]
 
 
 def convert(order: Order) -> Converted:
@@ -81,122 +44,89 @@ def _source(given: Path) -> str:
         return "volume"
     if given.is_file():
         kind = entry_of(given).kind
-        return kind if kind in ("RTSTRUCT", "RTDOSE") else "series"
+        return kind if kind in ("RTSTRUCT", "RTDOSE", "SEG") else "series"
     if not given.exists():
         raise DicomError("There is no such file or folder.", where=str(given), action="check the path.")
     return "series"
 
 
+def _series(order: Order) -> Image:
+    return read_series(order.given if order.given.is_dir() else order.given.parent)
+
+
 def _series_to_volume(order: Order) -> Converted:
-    source = order.given if order.given.is_dir() else order.given.parent
-    return Converted((nifti.write_volume(read_series(source), order.out),))
+    return out.volume_out(_series(order), order.out)
+
+
+def _series_to_series(order: Order) -> Converted:
+    image = _series(order)
+    place = order.given if order.given.is_dir() else order.given.parent
+    return out.series_out(order, image, image, identity_of(place), image.source.description or "series")
 
 
 def _dose_to_volume(order: Order) -> Converted:
-    return Converted((nifti.write_volume(rtdose.read(order.given).dose, order.out),))
+    return out.volume_out(rtdose.read(order.given).dose, order.out)
+
+
+def _dose_to_object(order: Order) -> Converted:
+    item = rtdose.read(order.given)
+    return out.dose_out(order, item.dose, item.plan_uids, identity_of(order.given))
 
 
 def _structures_to_labels(order: Order) -> Converted:
-    image = _like(order)
     item = rtstruct.read(order.given)
-    if item.frame != image.grid.frame_of_reference:
-        raise DicomError(
-            f"The structures lie in frame of reference {item.frame or 'none'}, the series in "
-            f"{image.grid.frame_of_reference}.",
-            where=str(order.given),
-            action="give the series on which they were drawn.",
-        )
-    path, notices = nifti.write_labels(item.structures, image.grid, order.out)
-    labels = {str(value): s.name for value, s in enumerate(item.structures, start=1)}
-    return Converted((path, nifti.names_path(path)), (*item.notices, *notices), labels)
+    return out.labels_out(order, item.structures, item.notices)
+
+
+def _structures_to_object(order: Order) -> Converted:
+    item = rtstruct.read(order.given)
+    return out.structures_out(order, item.structures, item.notices)
+
+
+def _segments_to_labels(order: Order) -> Converted:
+    return out.labels_out(order, seg.read(order.given), ())
+
+
+def _segments_to_object(order: Order) -> Converted:
+    return out.structures_out(order, seg.read(order.given), ())
 
 
 def _volume_to_object(order: Order) -> Converted:
-    if order.kind == "dose":
-        return _volume_to_dose(order)
     if order.kind in ("CT", "MR"):
         message = "An image becomes a series in a folder, not one object."
         raise FormatError(message, where=str(order.out), action="give a folder as --out.")
-    image = _like(order)
-    frame = image.grid.frame_of_reference
-    structures = nifti.read_labels(order.given, names=_names(order.names), frame_of_reference=frame)
-    done = rtstruct.write(structures, order.out, image=image, identity=_identity(order.like))
-    return Converted((done.path,), labels={str(n): name for name, n in done.roi_numbers.items()})
-
-
-def _volume_to_dose(order: Order) -> Converted:
-    frame = _like(order).grid.frame_of_reference if order.like else ""
-    dose = nifti.read_volume(order.given, kind="dose", frame_of_reference=frame)
-    assert isinstance(dose, Dose)
-    plan_uid = md.Stamp().uid()
-    done = rtdose.write(dose, order.out, identity=_identity(order.like), plan_uid=plan_uid, arm="converted")
-    message = f"The RTDOSE refers to a plan that does not exist ({plan_uid}): the volume file names none."
-    action = "some planning systems ask for the plan."
-    return Converted(
-        (done.path,), (Notice("DOSE_WITHOUT_PLAN", "warn", message, action, file=str(order.out)),)
-    )
+    frame = like_of(order).grid.frame_of_reference if order.like or order.kind != "dose" else ""
+    if order.kind == "dose":
+        dose = nifti.read_volume(order.given, kind="dose", frame_of_reference=frame)
+        assert isinstance(dose, Dose)
+        return out.dose_out(order, dose, (), identity_of(order.like))
+    if order.kind == "uncertainty":
+        return out.map_out(order, nifti.read_volume(order.given, kind="MR", frame_of_reference=frame))
+    structures = nifti.read_labels(order.given, names=names_of(order.names), frame_of_reference=frame)
+    return out.structures_out(order, structures, ())
 
 
 def _volume_to_series(order: Order) -> Converted:
-    like = _like(order) if order.like else None
+    like = like_of(order) if order.like else None
     modality = order.kind if order.kind in ("CT", "MR") else like.modality if like else None
-    if modality is None or order.kind in ("labels", "dose"):
+    if modality is None or order.kind not in ("auto", "CT", "MR"):
         message = "It is not said whether the volume is CT or MR."
         raise FormatError(message, where=str(order.given), action="say --kind CT or --kind MR.")
     frame = like.grid.frame_of_reference if like else md.Stamp().uid()
     image = nifti.read_volume(order.given, kind="CT" if modality == "CT" else "MR", frame_of_reference=frame)
     assert isinstance(image, Image)
-    with written_whole(order.out) as part:
-        done = write_series(
-            image,
-            part,
-            _identity(order.like),
-            description=order.given.name,
-            derived=Derived(like.source, f"converted from {order.given.name}") if like else None,
-        )
-    notices = []
-    if done.clipped_voxels:
-        message = f"{done.clipped_voxels} voxels lay outside -1024 to 3071 HU and were clipped."
-        notices.append(Notice("HU_CLIPPED", "warn", message, file=str(order.out)))
-    return Converted(tuple(order.out / path.name for path in done.paths), tuple(notices))
+    return out.series_out(order, image, like, identity_of(order.like), order.given.name)
 
 
 _TABLE: dict[tuple[str, str], Callable[[Order], Converted]] = {
     ("series", "volume"): _series_to_volume,
+    ("series", "folder"): _series_to_series,
     ("RTDOSE", "volume"): _dose_to_volume,
+    ("RTDOSE", "object"): _dose_to_object,
     ("RTSTRUCT", "volume"): _structures_to_labels,
+    ("RTSTRUCT", "object"): _structures_to_object,
+    ("SEG", "volume"): _segments_to_labels,
+    ("SEG", "object"): _segments_to_object,
     ("volume", "object"): _volume_to_object,
     ("volume", "folder"): _volume_to_series,
 }
-
-
-def _like(order: Order) -> Image:
-    if order.like is None:
-        action = "say --like FOLDER with the DICOM series on which the structures lie."
-        raise FormatError("This conversion needs an image series.", where=str(order.given), action=action)
-    return read_series(order.like)
-
-
-def _identity(like: Path | None) -> Identity:
-    if like is None:
-        return Identity()
-    first = index(like).series("CT", "MR")[0].first
-    return Identity(
-        patient_id=first.text("PatientID"),
-        name=first.text("PatientName"),
-        birth_date=first.text("PatientBirthDate"),
-        sex=first.text("PatientSex"),
-        study_uid=first.study_uid,
-    )
-
-
-def _names(path: Path | None) -> dict[int, str] | None:
-    if path is None:
-        return None
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        table = table.get("labels", table)
-        return {int(value): str(name) for value, name in table.items()}
-    except (OSError, ValueError, AttributeError):
-        action = 'write {"labels": {"1": "Prostate"}}.'
-        raise FormatError("The names do not parse.", where=str(path), action=action) from None

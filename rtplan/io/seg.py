@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rtplan.domain import Contours, Identity, Image, Structure
+from rtplan.domain import Contours, Grid, Identity, Image, Mask, Structure
+from rtplan.domain.nomenclature import kind_of
 from rtplan.errors import StructureError
 from rtplan.imaging.contour import mask_on
 from rtplan.io import concepts
+from rtplan.io import header as hd
 from rtplan.io import modules as md
 from rtplan.io.roi_names import colour
 from rtplan.io.slices import slice_headers
@@ -78,6 +80,36 @@ def write(
         )
     md.dated(made, stamp)
     return md.save(made, path)
+
+
+def read(path: Path) -> tuple[Structure, ...]:
+    """Read the segments of a binary Segmentation as structures with masks.
+
+    Raises
+    ------
+    DicomError
+        If the object is no Segmentation, or its frames do not make a regular volume.
+    """
+    from highdicom.seg import Segmentation
+
+    path = Path(path)
+    header = hd.read(path, pixels=True)
+    with hd.guarded(path), md.unheard():
+        hd.demand_kind(header, "SEG", path)
+        made = Segmentation.from_dataset(header, copy=False)
+        volume = made.get_volume()
+        affine = np.asarray(volume.affine, np.float64)
+        flips = np.cross(affine[:3, 2], affine[:3, 1]) @ affine[:3, 0] < 0  # slices against row x column
+        array = np.asarray(volume.array)[::-1] if flips else np.asarray(volume.array)
+        if flips:
+            affine[:3, 3] += affine[:3, 0] * (array.shape[0] - 1)
+            affine[:3, 0] *= -1.0
+        shape = (int(array.shape[0]), int(array.shape[1]), int(array.shape[2]))
+        grid = Grid(shape, affine, hd.uid(header, "FrameOfReferenceUID"))
+        names = [str(made.get_segment_description(n).segment_label) for n in made.segment_numbers]
+    return tuple(
+        Structure(name, kind_of(name), Mask(grid, array[..., n] > 0)) for n, name in enumerate(names)
+    )
 
 
 def _described(number: int, structure: Structure, stamp: md.Stamp) -> SegmentDescription:
