@@ -82,6 +82,8 @@ def _show(protocol: Protocol) -> None:
     typer.echo("\nSources")
     for source, number in sources.items():
         _wrapped(f"  [{number}] {source}", hang=6)
+    if any(entry.to == "median" for entry in protocol.prescription):
+        _wrapped("  'to median' is rtplan's convention where a source names no point of the DVH.", hang=4)
     if not all(e.verified for e in (*protocol.prescription, *protocol.derive, *protocol.goal)):
         _wrapped("  * NOT VERIFIED: evaluated and printed, decides no verdict.", hang=4)
 
