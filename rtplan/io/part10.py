@@ -22,6 +22,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from rtplan.errors import DicomError
 
+#: FloatPixelData, DoubleFloatPixelData and PixelData follow each other, and only padding comes after them.
+FIRST_PIXELS = 0x7FE00008
 #: No object that rtplan reads is larger (bytes); a header that claims more is lying.
 LARGEST_OBJECT = 2 * 2**30
 #: A value longer than this (bytes) is compared with the file before memory is set aside for it.
@@ -177,7 +179,9 @@ def _parse(
 
 
 def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return tag in (0x7FE00008, 0x7FE00009, 0x7FE00010)
+    return int.__ge__(
+        tag, FIRST_PIXELS
+    )  # BaseTag's own comparison is slow, and this is asked at every element
 
 
 def _begins(stream: BinaryIO) -> str:

@@ -9,6 +9,7 @@ from rtplan.errors import DicomError
 from rtplan.io import rtdose, rtplan, rtstruct
 from rtplan.io.image import read_series
 from rtplan.io.patient import read_patient
+from rtplan.io.preflight import preflight
 
 SERIES = (
     "sts/dicom/STS_010/CT/image",
@@ -30,6 +31,40 @@ def test_series_agree_with_gdcm(data, name):
     for k, j, i in [(0, 0, 0), (z - 1, y - 1, x - 1), (z // 2, 3, x - 5)]:
         theirs = item.TransformIndexToPhysicalPoint((i, j, k))
         np.testing.assert_allclose(image.grid.to_patient([k, j, i]), theirs, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_the_grid_is_gdcms(data, name):
+    grid = read_series(data / name).grid
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(data / name)))
+    item = reader.Execute()
+    assert grid.shape == item.GetSize()[::-1]
+    np.testing.assert_allclose(grid.spacing_zyx_mm[::-1], item.GetSpacing(), atol=1e-4)
+    np.testing.assert_allclose(grid.origin_mm, item.GetOrigin(), atol=1e-9)
+    np.testing.assert_allclose(grid.direction[:, ::-1].ravel(), item.GetDirection(), atol=1e-4)
+
+
+#: Real folders: usable, image roles, codes that are no mere information.
+FOLDERS = {
+    "sts/dicom/STS_010": (True, ["CT", "T1w"], {"SKIN_CUT"}),
+    "sts/dicom/STS_040": (True, ["CT", "T1w"], {"FOR_POSITION_CONFLICT", "SKIN_CUT"}),
+    "prostatex/ProstateX-0000/dicom_t2tra": (True, ["T2w"], {"SKIN_CUT"}),
+    "dicompyler/example_data": (False, [], {"SLICE_SINGLE", "NO_IMAGE"}),
+    "pymedphys": (False, [], {"NO_IMAGE", "UIDS_MISSING", "PATIENT_UNNAMED"}),
+    "nelms2015": (False, [], {"NO_IMAGE"}),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_look_at_a_real_folder(data, name):
+    usable, roles, wanted = FOLDERS[name]
+    looked = preflight(data / name)
+    assert looked.usable is usable
+    assert [row.role for row in looked.rows if row.kind in ("CT", "MR") and row.role] == roles
+    assert wanted <= {n.code for n in looked.notices if n.severity != "info"}
+    files = list((data / name).rglob("*.dcm"))
+    assert len(files) == sum(row.count if row.kind in ("CT", "MR") else 1 for row in looked.rows)
 
 
 @pytest.mark.parametrize("name", SERIES)
