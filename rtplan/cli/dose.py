@@ -10,7 +10,7 @@ import typer
 from rtplan.cli.options import AsJson, Device, Threads, print_json, set_threads
 
 if TYPE_CHECKING:
-    from rtplan.domain import Beam, Dose, Grid, Image, Mask
+    from rtplan.domain import Beam, Dose, Grid, Image, Mask, Notice
 
 ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 
@@ -18,7 +18,9 @@ ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 def command(
     image: Path = typer.Argument(..., help="CT: NIfTI or MHA in HU, or a folder with one DICOM series."),
     out: Path = typer.Option(..., "--out", help="Dose file to write (.nii.gz, .mha), Gy."),
-    plan: Path | None = typer.Option(None, "--plan", help="RTPLAN of rtplan (fluence as compensator)."),
+    plan: Path | None = typer.Option(
+        None, "--plan", help="RTPLAN: of rtplan, or a clinical one (jaws, MLC)."
+    ),
     open_field: str | None = typer.Option(None, "--open-field", help="Sides of an open field, mm: 100x100."),
     isocentre: str | None = typer.Option(None, "--isocentre", help="X,Y,Z of the isocentre, LPS mm."),
     gantry: float = typer.Option(0.0, "--gantry", help="Gantry angle, IEC 61217, degrees."),
@@ -54,7 +56,7 @@ def command(
     _demand_inside(beams, outline)
     dose = _dose(beams, density, outline, density.grid.with_spacing((grid_mm,) * 3), curve, device)
     write_volume(dose, out)
-    _tell(dose, out, as_json)
+    _tell(dose, out, _ideal() if plan is not None and not _ours(plan) else [], as_json)
 
 
 def _numbers(text: str, separator: str, count: int) -> tuple[float, ...]:
@@ -106,7 +108,7 @@ def _beams(
     from rtplan.planning.openfield import open_field
 
     if plan is not None:
-        return door.read(plan).beams
+        return door.read(plan).beams if _ours(plan) else _clinical(plan, machine)
     assert field is not None
     (u, v), (x, y, z) = field
     gantry, collimator, couch = angles
@@ -121,6 +123,21 @@ def _beams(
             machine=machine,
         ),
     )
+
+
+def _ours(plan: Path) -> bool:
+    from rtplan.io import rtplan as door
+
+    return door.read_summary(plan).ours
+
+
+def _clinical(plan: Path, machine: str) -> tuple[Beam, ...]:
+    from rtplan.io import rtplan_delivery
+    from rtplan.planning.apertures import beams_of
+    from rtplan.planning.beam import load_beam
+
+    model = load_beam(machine)
+    return beams_of(rtplan_delivery.read(plan), model.name, model.energy_mv)
 
 
 def _demand_inside(beams: tuple[Beam, ...], body: Mask) -> None:
@@ -145,11 +162,25 @@ def _dose(beams: tuple[Beam, ...], image: Image, body: Mask, grid: Grid, curve: 
     return engine.calculate(beams, [image], body, grid)[0]
 
 
-def _tell(dose: Dose, out: Path, as_json: bool) -> None:
+def _ideal() -> list[Notice]:
+    """Return what is left out where jaws and leaves of a clinical plan were turned into maps."""
+    from rtplan.domain import Notice
+
+    message = (
+        "Jaws and leaves of the plan are taken as opaque, on the machine of the beam file: transmission, "
+        "tongue and groove, leaf ends and head scatter are not calculated."
+    )
+    action = "read differences between density images; for absolute dose use the planning system."
+    return [Notice("PLAN_APERTURES_IDEAL", "warn", message, action)]
+
+
+def _tell(dose: Dose, out: Path, notices: list[Notice], as_json: bool) -> None:
     from rtplan.domain import Finding
 
     top = Finding("Max[Gy]", float(dose.array.max()), "Gy", "dose", dose_kind=dose.kind)
     if as_json:
-        print_json([top], [], out=str(out))
-    else:
-        typer.echo(f"{out}: maximum {top.value:.3f} Gy on {dose.grid}")
+        print_json([top], notices, out=str(out))
+        return
+    typer.echo(f"{out}: maximum {top.value:.3f} Gy on {dose.grid}")
+    for notice in notices:
+        typer.echo(f"{notice.severity}: {notice.message} {notice.action}", err=True)

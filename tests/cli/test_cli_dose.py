@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ImplicitVRLittleEndian
 
 from rtplan.cli import DONE, REFUSED, WRONG_CALL, main
 from rtplan.domain import Dose, Grid, Identity, Image, Plan, Prescription
@@ -91,3 +94,59 @@ def test_a_written_plan_gives_the_dose_of_its_beams(tank: Path, tmp_path: Path) 
     engine = Engine(load_beam("generic_6mv"), load_curve("matrad_default"))
     wanted = engine.calculate([beam], [image], body_mask(image), found.grid)[0]
     np.testing.assert_allclose(found.array, wanted.array, rtol=1e-4, atol=1e-4)
+
+
+def clinical_plan(path: Path, *, energy: float = 6.0, wedge: bool = False) -> Path:
+    """Write a plan of one square field by jaws with bare pydicom: 5 fractions of 20 MU."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    ds.SOPClassUID, ds.SOPInstanceUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.481.5", "1.2.3", "RTPLAN"
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, "1.2.3"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.RTPlanLabel = "1.2.4", "1.2.5", "field"
+    first, last, jaw_x, jaw_y, device_x, device_y = (Dataset() for _ in range(6))
+    for device, jaw, kind in ((device_x, jaw_x, "ASYMX"), (device_y, jaw_y, "ASYMY")):
+        device.RTBeamLimitingDeviceType, device.NumberOfLeafJawPairs = kind, 1
+        jaw.RTBeamLimitingDeviceType, jaw.LeafJawPositions = kind, [-50, 50]
+    first.ControlPointIndex, first.CumulativeMetersetWeight, first.NominalBeamEnergy = 0, 0, energy
+    first.GantryAngle, first.BeamLimitingDeviceAngle, first.PatientSupportAngle = 0, 0, 0
+    first.IsocenterPosition = [0, 100, 0]
+    first.BeamLimitingDevicePositionSequence = Sequence([jaw_x, jaw_y])
+    last.ControlPointIndex, last.CumulativeMetersetWeight = 1, 1
+    beam, group, referenced = Dataset(), Dataset(), Dataset()
+    beam.BeamNumber, beam.BeamName, beam.RadiationType, beam.BeamType = 1, "AP", "PHOTON", "STATIC"
+    beam.PrimaryDosimeterUnit, beam.FinalCumulativeMetersetWeight = "MU", 1
+    beam.BeamLimitingDeviceSequence = Sequence([device_x, device_y])
+    beam.ControlPointSequence = Sequence([first, last])
+    if wedge:
+        beam.WedgeSequence = Sequence([Dataset()])
+    referenced.ReferencedBeamNumber, referenced.BeamMeterset = 1, 20
+    group.FractionGroupNumber, group.NumberOfFractionsPlanned = 1, 5
+    group.ReferencedBeamSequence = Sequence([referenced])
+    ds.FractionGroupSequence, ds.BeamSequence = Sequence([group]), Sequence([beam])
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_a_clinical_plan_of_jaws_gives_the_dose_of_the_open_field(
+    tank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    field = ("--open-field", "100x100", "--isocentre", "0,100,0", "--mu", 100)
+    assert call("dose", tank, *field, "--grid", 6, "--out", tmp_path / "a.mha") == DONE
+    plan = clinical_plan(tmp_path / "rp.dcm")
+    capsys.readouterr()
+    assert call("dose", tank, "--plan", plan, "--grid", 6, "--out", tmp_path / "b.mha", "--json") == DONE
+    said = json.loads(capsys.readouterr().out)
+    assert [n["code"] for n in said["notices"]] == ["PLAN_APERTURES_IDEAL"]
+    one, other = (read_volume(tmp_path / name, kind="dose").array for name in ("a.mha", "b.mha"))
+    np.testing.assert_allclose(other, one, atol=2e-3 * one.max())
+
+
+@pytest.mark.parametrize(("more", "words"), [({"energy": 15.0}, "15.0 MV"), ({"wedge": True}, "a wedge")])
+def test_a_clinical_plan_that_the_beam_file_cannot_give_is_refused(
+    tank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: dict[str, float], words: str
+) -> None:
+    plan = clinical_plan(tmp_path / "rp.dcm", **more)
+    assert call("dose", tank, "--plan", plan, "--out", tmp_path / "b.mha") == REFUSED
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "b.mha").exists()
