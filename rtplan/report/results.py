@@ -129,7 +129,9 @@ def dose_tables(book: Book) -> tuple[Table, ...]:
     moved = [r for r in book.doses if any(is_signed(f) for f in r.changes.values())]
     agreed = [r for r in book.doses if r.changes and r not in moved]
     spread = [r for r in book.doses if "" in r.values]
-    tables = [_dose_table(book, moved), _agreement_table(book, agreed), _spread_table(spread)]
+    alone = [r for r in book.doses if not r.changes and book.reference in r.values]
+    tables = [_dose_table(book, moved), _plan_table(book, alone), _agreement_table(book, agreed)]
+    tables.append(_spread_table(spread))
     return tuple(table for table in tables if table is not None)
 
 
@@ -145,6 +147,27 @@ def _dose_table(book: Book, rows: list[Row]) -> Table | None:
         rows=tuple(_dose_row(r, book, with_base) for r in rows),
         widths=(2.2, 1.9, *([1.2] * (len(base) + len(book.others)))),
         numeric=tuple(range(2, 2 + len(base) + len(book.others))),
+        notes=_meanings(rows),
+    )
+
+
+def _plan_table(book: Book, rows: list[Row]) -> Table | None:
+    """Return what is known of the reference's dose alone: plan indices, and all metrics of a single arm."""
+    if not rows:
+        return None
+    return Table(
+        caption=f"The plan on {book.reference} (no other arm to compare with).",
+        head=("Structure", "Metric", str(book.reference)),
+        rows=tuple(
+            row(
+                Cell(r.structure or "–", "strong"),
+                _with_kind(r),
+                _amount_cell(r.values[str(book.reference)], "–"),
+            )
+            for r in rows
+        ),
+        widths=(2.2, 1.9, 1.2),
+        numeric=(2,),
         notes=_meanings(rows),
     )
 
