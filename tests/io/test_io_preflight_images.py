@@ -5,6 +5,7 @@ import pytest
 
 from rtplan.cli import main
 from rtplan.io.codes import codes
+from rtplan.io.patient import read_patient
 from rtplan.io.preflight import preflight
 
 RNG = np.random.default_rng(11)
@@ -176,19 +177,20 @@ def test_captures_colours_and_localisers_are_not_used_and_said(bare, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("charset", "name", "right"),
+    ("charset", "name", "shown"),
     [
-        ("ISO_IR 192", "山田^太郎".encode(), True),
-        ("ISO_IR 192", "Müller".encode("latin-1"), False),
-        ("\\ISO 2022 IR 87", b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", True),
-        ("ISO_IR 144", "Иванов".encode("iso8859_5"), True),
-        ("ISO_IR 126", "Άννα".encode("iso8859_7"), True),
-        ("ISO_IR 999", b"Anna", False),
-        ("", "Müller".encode(), False),
-        ("", b"Miller", True),
+        ("ISO_IR 192", "山田^太郎".encode(), "山田^太郎"),
+        ("ISO_IR 192", "Müller".encode("latin-1"), None),
+        ("\\ISO 2022 IR 87", b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", "Yamada^Tarou=山田^太郎"),
+        ("ISO_IR 144", "Иванов".encode("iso8859_5"), "Иванов"),
+        ("ISO_IR 126", "Άννα".encode("iso8859_7"), "Άννα"),
+        ("ISO_IR 999", b"Anna", None),
+        ("", "Müller".encode(), None),
+        ("", b"Miller", "Miller"),
     ],
 )
-def test_character_sets_that_do_not_fit_are_said(bare, tmp_path, charset, name, right):
+def test_character_sets_that_do_not_fit_are_said(bare, tmp_path, charset, name, shown):
+    right = shown is not None
     paths = series(bare, tmp_path)
     for path in paths:
         raw = path.read_bytes()
@@ -205,6 +207,8 @@ def test_character_sets_that_do_not_fit_are_said(bare, tmp_path, charset, name, 
         path.write_bytes(raw)
     found = said(tmp_path)
     assert ("CHARSET_DOUBTFUL" in found) is not right
+    if right:
+        assert read_patient(tmp_path).identity.name == shown
     assert not any(part in str(found) for part in ("ller", "Anna", "SECRET"))
 
 
