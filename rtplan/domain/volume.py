@@ -45,6 +45,10 @@ class Source:
     acquisition: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     frame_numbers: tuple[int, ...] = ()
 
+    def frame(self, k: int) -> int | None:
+        """Return which frame of its object slice k is, from 1; None where it is an object of its own."""
+        return self.frame_numbers[k] if self.frame_numbers else None
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:

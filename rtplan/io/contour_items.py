@@ -19,18 +19,22 @@ DECIMALS = 4
 FARTHEST_MM = 100_000.0
 
 _IMAGES, _CLASS, _INSTANCE = (0x3006, 0x0016), (0x0008, 0x1150), (0x0008, 0x1155)
+_FRAME = (0x0008, 0x1160)
 _KIND, _POINTS, _NUMBER, _DATA = (0x3006, 0x0042), (0x3006, 0x0046), (0x3006, 0x0048), (0x3006, 0x0050)
 _ITEM = (0xFFFE, 0xE000)
 
 
 @dataclass(frozen=True)
 class Contour:
-    """One item: its geometric type, points as text, how many they are, and its image (class and UID)."""
+    """One item: its geometric type, points as text, how many they are, and its image (class, UID, frame).
+
+    The number of the frame, from 1, is None for an image of one frame.
+    """
 
     kind: str
     points: bytes
     count: int
-    image: tuple[str, str] | None = None
+    image: tuple[str, str, int | None] | None = None
 
 
 def decimal_texts(rings: Sequence[NDArray[np.float64]]) -> list[bytes]:
@@ -102,8 +106,10 @@ def contour_sequence(contours: Iterable[Contour]) -> RawDataElement:
 def _item(number: int, contour: Contour) -> bytes:
     content = b""
     if contour.image is not None:
-        class_uid, uid = contour.image
+        class_uid, uid, frame = contour.image
         reference = _element(_CLASS, class_uid.encode(), b"\0") + _element(_INSTANCE, uid.encode(), b"\0")
+        if frame is not None:
+            reference += _element(_FRAME, str(frame).encode())
         content = _element(_IMAGES, _element(_ITEM, reference))
     content += _element(_KIND, contour.kind.encode())
     content += _element(_POINTS, str(contour.count).encode())

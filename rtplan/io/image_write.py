@@ -201,10 +201,10 @@ def _general(header: FileDataset, image: Image, derived: Derived | None, k: int)
 def _sources(derived: Derived, image: Image, k: int) -> list[Dataset]:
     like = derived.like
     same = len(like.sop_uids) == image.grid.shape[0] and not derived.resampled
-    uids = (like.sop_uids[k],) if same else like.sop_uids
+    named = [(like.sop_uids[k], like.frame(k))] if same else [(u, None) for u in dict.fromkeys(like.sop_uids)]
     found = []
-    for uid in uids:
-        item = md.reference(like.sop_class_uid, uid)
+    for uid, frame in named:
+        item = md.reference(like.sop_class_uid, uid, frame)
         item.PurposeOfReferenceCodeSequence = md.sequence(
             md.code("121322", "DCM", "Source image for image processing operation")
         )

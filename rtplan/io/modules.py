@@ -157,10 +157,12 @@ def put_numbers(header: Dataset, keyword: str, values: Iterable[str]) -> None:
     header[Tag(keyword)] = DataElement(Tag(keyword), "DS", "\\".join(values), already_converted=True)
 
 
-def reference(class_uid: str, sop_uid: str) -> Dataset:
-    """Return an item that refers to one object."""
+def reference(class_uid: str, sop_uid: str, frame: int | None = None) -> Dataset:
+    """Return an item that refers to one object, or to one of its frames (from 1)."""
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = class_uid, sop_uid
+    if frame is not None:
+        item.ReferencedFrameNumber = frame
     return item
 
 

@@ -250,7 +250,7 @@ class _Writer:
         """Write Segmentation, Structured Report and document where they are asked for."""
         paths = []
         listed = self._listed(reference) if reference else []
-        if self.export.segmentation and reference and listed and reference.source.sop_uids:
+        if self.export.segmentation and reference and listed and _one_object_a_slice(reference):
             paths.append(
                 seg.write(listed, part / "SEG.dcm", image=reference, identity=self.identity, stamp=self.stamp)
             )
@@ -264,6 +264,11 @@ class _Writer:
                 )
             )
         return paths
+
+
+def _one_object_a_slice(image: Image) -> bool:
+    """Whether every slice is an object; a Segmentation cannot refer to frames of one."""
+    return len(set(image.source.sop_uids)) == image.grid.shape[0]
 
 
 def _origin(patient: Patient, role: str) -> Source:

@@ -132,7 +132,8 @@ def _encoding(look: Look, stack: Stack) -> None:
         message = (
             f"{stack.description!r} is an enhanced multi-frame object: {len(stack.entries)} frames are used."
         )
-        look.say("ENHANCED_UNROLLED", "info", message, "", first)
+        action = "structures are written with references to its frames, but no Segmentation."
+        look.say("ENHANCED_UNROLLED", "info", message, action, first)
     syntax = syntax_of(first.header)
     codec = undecodable(syntax) if syntax is not None else "an unknown transfer syntax"
     if codec:

@@ -158,7 +158,7 @@ def _structure_set(header: FileDataset, stamp: md.Stamp, label: str, frame: str,
     series = Dataset()
     series.SeriesInstanceUID = source.series_uid
     series.ContourImageSequence = md.sequence(
-        *(md.reference(source.sop_class_uid, uid) for uid in source.sop_uids)
+        *(md.reference(source.sop_class_uid, uid) for uid in dict.fromkeys(source.sop_uids))
     )
     study = md.reference("1.2.840.10008.3.1.2.3.1", source.study_uid)  # Detached Study Management
     study.RTReferencedSeriesSequence = md.sequence(series)
@@ -223,7 +223,7 @@ def _contours(number: int, structure: Structure, rings: Rings, image: Image, tps
             kind="CLOSEDPLANAR_XOR" if tps.holes == "xor" and shared[plane] > 1 else "CLOSED_PLANAR",
             points=text,
             count=len(ring),
-            image=None if k is None else (source.sop_class_uid, source.sop_uids[k]),
+            image=None if k is None else (source.sop_class_uid, source.sop_uids[k], source.frame(k)),
         )
         for ring, plane, text, k in zip(rings, planes, decimal_texts(rings), slices, strict=True)
     )

@@ -7,9 +7,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import RLELossless
 
+from rtplan.domain import Mask, Structure
 from rtplan.errors import DicomError
 from rtplan.io.image import read_series
-from rtplan.io.patient import read_patient
+from rtplan.io.patient import read_patient, write_patient
+from rtplan.io.patient_write import Export
 from rtplan.io.preflight import preflight
 
 CLASSES = {"MR": "1.2.840.10008.5.1.4.1.1.4.1", "CT": "1.2.840.10008.5.1.4.1.1.2.1"}
@@ -232,3 +234,26 @@ def test_pixels_that_end_early_are_refused(bare, tmp_path):
     enhanced(bare, tmp_path / "mr.dcm", pixels(4), [frame(k) for k in range(4)], change=cut)
     with pytest.raises(DicomError, match="wanted"):
         read_series(tmp_path)
+
+
+def test_what_is_written_refers_to_the_frames(bare, tmp_path):
+    stored = np.full((4, 40, 50), 100, np.uint16)
+    order = [2, 0, 3, 1]
+    enhanced(bare, tmp_path / "mr.dcm", stored, [frame(k) for k in order])
+    patient = read_patient(tmp_path / "mr.dcm")
+    image = patient.images["T2w"]
+    inside = np.zeros(image.grid.shape, bool)
+    inside[1:3, 10:20, 10:30] = True
+    patient = patient.with_structures(Structure("Bladder", "ORGAN", Mask(image.grid, inside)))
+    export = Export(segmentation=True)
+    paths = write_patient(patient, tmp_path / "out", images=(), export=export)
+    assert [path.name for path in paths] == ["RS.dcm"]
+    written = bare.pydicom.dcmread(paths[0])
+    (study,) = written.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence
+    (only,) = study.RTReferencedSeriesSequence[0].ContourImageSequence
+    assert only.ReferencedSOPInstanceUID == "1.2.826.0.1.99.8.1"
+    for contour in written.ROIContourSequence[0].ContourSequence:
+        (refers,) = contour.ContourImageSequence
+        depth = image.grid.to_index(np.array(contour.ContourData[:3], float))[0]
+        assert order[refers.ReferencedFrameNumber - 1] == round(depth)
+        assert refers.ReferencedSOPInstanceUID == "1.2.826.0.1.99.8.1"
