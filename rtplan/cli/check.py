@@ -169,12 +169,19 @@ def _notice(console: Console, group: Sequence[Notice]) -> None:
 
 
 def _together(group: Sequence[Notice]) -> tuple[str, str]:
-    """Return one message and one action for notices of one code."""
+    """Return one message and one action for notices of one code; where messages differ, each in a line."""
     from rtplan.io.codes import codes
 
     code = codes().get(group[0].code)
-    subjects = list(dict.fromkeys(n.structure or (Path(n.file).name if n.file else "") for n in group))
-    shown = ", ".join(subject for subject in subjects[:_SUBJECTS] if subject)
-    more = f" and {len(subjects) - _SUBJECTS} more (--json lists all)" if len(subjects) > _SUBJECTS else ""
     meaning = code.meaning if code is not None else group[0].message
-    return f"{meaning} {shown}{more}" if shown else meaning, group[0].action
+    differ = len({notice.message for notice in group}) > 1 and all(notice.structure for notice in group)
+    lines = [notice.message for notice in group] if differ else [_subject(notice) for notice in group]
+    lines = [line for line in dict.fromkeys(lines) if line]
+    more = [f"and {len(lines) - _SUBJECTS} more (--json lists all)"] if len(lines) > _SUBJECTS else []
+    if differ:
+        return "\n".join((meaning, *(f"- {line}" for line in lines[:_SUBJECTS]), *more)), group[0].action
+    return " ".join((meaning, ", ".join(lines[:_SUBJECTS]), *more)).strip(), group[0].action
+
+
+def _subject(notice: Notice) -> str:
+    return notice.structure or (Path(notice.file).name if notice.file else "")

@@ -151,6 +151,7 @@ def test_what_the_preflight_says_of_real_sets(data):
             "RANGE_SHORT",
             "ORGAN_CUT",
             "CONTOURS_CLOCKWISE",
+            "CONTOUR_IMAGES_ABSENT",
         }
 
 
