@@ -23,7 +23,8 @@ from rtplan.io.image import read_series
 from rtplan.io.patient import read_patient, write_patient
 from rtplan.io.preflight import preflight
 
-SECONDS, GIB = 10, 2**30
+#: What one case may take: seconds of the processor, which other programs cannot lengthen, and of the clock.
+SECONDS, CLOCK_SECONDS, GIB = 10, 120, 2**30
 
 
 class Hang(BaseException):
@@ -207,14 +208,14 @@ def one(case, seeds, scratch, writes):
     try:
         victim.write_bytes(MUTATIONS[mutation](whole, rng))
         sink.said.clear()
-        signal.alarm(SECONDS)
+        timers(SECONDS, CLOCK_SECONDS)
         writes.on = True
         if seed["kind"] == "patient":
             outcome = judge_folder(Path(seed["folder"]), victim, seed["wanted"], scratch / "out")
         else:
             outcome = judge(seed["kind"], paths, seed["wanted"])
         writes.on = False
-        signal.alarm(0)
+        timers(0, 0)
         if writes.outside:
             raise Broken(f"wrote outside: {writes.outside[:2]}")
         if any(secret in line for line in sink.said for secret in SECRETS):
@@ -228,13 +229,18 @@ def one(case, seeds, scratch, writes):
             raise
         outcome, said["why"] = "broken", f"{type(other).__name__}: {traceback.format_exc(limit=-4)}"
     finally:
-        signal.alarm(0)
+        timers(0, 0)
         writes.on = False
         writes.outside.clear()
         victim.write_bytes(whole)
         remove(scratch / "out")
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 2**20
     return said | {"outcome": outcome} | ({"more_gib": more} if more > 0.1 else {})
+
+
+def timers(processor, clock):
+    signal.setitimer(signal.ITIMER_PROF, processor)
+    signal.setitimer(signal.ITIMER_REAL, clock)
 
 
 def hang(*_):
@@ -273,6 +279,7 @@ def main():
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + 2 * GIB, size + 2 * GIB))
     signal.signal(signal.SIGALRM, hang)
+    signal.signal(signal.SIGPROF, hang)
     writes = Writes(scratch)
     for case in range(given.first, given.last):
         say(one(case, seeds, scratch, writes))
