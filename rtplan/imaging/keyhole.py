@@ -82,3 +82,67 @@ def _with_hole(
         for own, at, inner in zip(region, door, hole, strict=True)
     )
     return space, flat
+
+
+def opened(rings: Sequence[Float]) -> list[Float]:
+    """Return the rings with every channel that is walked there and back taken out: keyholes become holes.
+
+    Parameters
+    ----------
+    rings : sequence of ndarray, each shape (n, 3)
+        Closed rings, mm; points that agree to 1e-6 mm are one point.
+
+    Returns
+    -------
+    list of ndarray, each shape (n, 3)
+        Rings that were none with a channel come back as they are. What encloses nothing is left out.
+
+    Notes
+    -----
+    A region's edge is where its surface is; a channel of no width is none, though the ring runs along it.
+    """
+    if not rings:
+        return []
+    keys = [_keys(ring) for ring in rings]
+    owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    order = np.lexsort((np.concatenate(keys), owner))
+    key, own = np.concatenate(keys)[order], owner[order]
+    suspect = set(own[1:][(key[1:] == key[:-1]) & (own[1:] == own[:-1])].tolist())
+    found: list[Float] = []
+    for n, ring in enumerate(rings):
+        found += _parted(ring, keys[n].tolist()) if n in suspect else [ring]
+    return found
+
+
+def _keys(ring: Float) -> NDArray[np.int64]:
+    """Return a number for each point; equal points have equal ones."""
+    whole = np.rint(ring * 1e6).astype(np.int64)
+    keys: NDArray[np.int64] = (whole[:, 0] * 1_000_003 + whole[:, 1]) * 1_000_003 + whole[:, 2]
+    return keys
+
+
+def _parted(ring: Float, keys: list[int]) -> list[Float]:
+    """Cut a ring at its first edge that is walked both ways, again and again."""
+    found: list[Float] = []
+    waiting = [list(range(len(ring)))]
+    while waiting:
+        part = waiting.pop()
+        if len(part) < 3:
+            continue
+        cut = _channel([keys[n] for n in part])
+        if cut is None:
+            found.append(ring[part])
+        else:
+            there, back = cut
+            waiting += [part[: there + 1] + part[back + 2 :], part[there + 1 : back]]
+    return found
+
+
+def _channel(keys: list[int]) -> tuple[int, int] | None:
+    """Return two edges, by their first points, of which one is the other the other way round."""
+    seen: dict[tuple[int, int], int] = {}
+    for n, (a, b) in enumerate(zip(keys, [*keys[1:], keys[0]], strict=True)):
+        if (b, a) in seen:
+            return seen[b, a], n
+        seen[a, b] = n
+    return None

@@ -16,6 +16,7 @@ from rtplan.domain.nomenclature import kind_of
 from rtplan.domain.notice import Severity
 from rtplan.domain.structure import Kind
 from rtplan.errors import DicomError, StructureError
+from rtplan.imaging.keyhole import opened
 from rtplan.io import contour_faults as faults
 from rtplan.io import header as hd
 from rtplan.io.rtstruct_write import FULL_NAME, write
@@ -69,7 +70,8 @@ def read(path: Path) -> StructureSet:
     """Read a structure set.
 
     Kept are the closed planar contours; rings of one plane combine by exclusive or (so a hole may be a ring
-    inside another one, a keyhole, or CLOSEDPLANAR_XOR). Structures that bear one name are kept as
+    inside another one, a keyhole, or CLOSEDPLANAR_XOR). The channel of a keyhole is taken out, for it is no
+    part of the region's surface: what is left is a ring and its hole. Structures that bear one name are kept as
     ``NAME (ROI number)``. Left out, each with a notice: points, open contours, rings of fewer than three
     points or without an area, rings that stand twice, empty structures, and structures whose rings are not
     flat.
@@ -225,6 +227,7 @@ class _StructureReader:
             )
             self._say("CONTOUR_BENT", "warn", message, name, "export the structure again.")
             return None
+        rings = opened(rings)
         once = faults.without_twins(rings)
         if len(once) < len(rings):
             message = f"{len(rings) - len(once)} contours stand twice; each is taken once."

@@ -68,7 +68,7 @@ class Settings(_Strict):
         Image series in Explicit VR Little Endian; else Implicit.
     """
 
-    holes: Holes = "plain"
+    holes: Holes = "keyhole"
     contours_on_slices: bool = False
     name_length: int = Field(default=16, ge=4, le=64)
     ascii_names: bool = True
