@@ -71,10 +71,10 @@ def read(path: Path) -> StructureSet:
 
     Kept are the closed planar contours; rings of one plane combine by exclusive or (so a hole may be a ring
     inside another one, a keyhole, or CLOSEDPLANAR_XOR). The channel of a keyhole is taken out, for it is no
-    part of the region's surface: what is left is a ring and its hole. Structures that bear one name are kept as
-    ``NAME (ROI number)``. Left out, each with a notice: points, open contours, rings of fewer than three
-    points or without an area, rings that stand twice, empty structures, and structures whose rings are not
-    flat.
+    part of the region's surface: what is left is a ring and its hole. Structures that bear one name are
+    kept as ``NAME (ROI number)``. Left out, each with a notice: points, open contours, rings of fewer than
+    three points or without an area, rings that stand twice, empty structures, and structures whose rings
+    are not flat.
 
     Raises
     ------
