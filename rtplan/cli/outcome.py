@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,17 @@ if TYPE_CHECKING:
 
 def command(
     model: str = typer.Option(..., "--model", help="Parameter set (rtplan models ntcp), or a TOML file."),
-    dose: Path | None = typer.Option(None, "--dose", help="RTDOSE, NIfTI or MHA in Gy."),
+    dose: list[Path] = typer.Option(
+        [], "--dose", help="RTDOSE, NIfTI or MHA in Gy; again for each further course (a boost)."
+    ),
     structures: Path | None = typer.Option(None, "--structures", help="RTSTRUCT, or a label map."),
     structure: str | None = typer.Option(None, "--structure", help="Name of the organ, as the set names it."),
     names: Path | None = typer.Option(None, "--names", help="Map of clinic names to TG-263 (TOML)."),
     dvh: Path | None = typer.Option(
         None, "--dvh", help="DVH table instead: dose_gy,volume_cc or volume_percent."
     ),
-    fractions: int | None = typer.Option(
-        None, "--fractions", help="Number of fractions; never guessed.", min=1
+    fractions: list[int] = typer.Option(
+        [], "--fractions", help="Number of fractions, once per --dose; never guessed.", min=1
     ),
     no_eqd2: bool = typer.Option(False, "--no-eqd2", help="Take the dose as it is."),
     samples: int = typer.Option(2000, "--samples", help="Sobol draws of the parameters.", min=8),
@@ -35,7 +38,7 @@ def command(
 
     Example: rtplan outcome --dvh rectum.csv --model rectum_bleeding_g2_quantec2010 --fractions 20
     """
-    if (dvh is None) == (dose is None) or (dose is not None and (structures is None or structure is None)):
+    if (dvh is None) == (not dose) or (dose and (structures is None or structure is None)):
         raise typer.BadParameter("give --dvh FILE.csv, or all of --dose, --structures and --structure.")
     from rtplan.dosimetry.parameters import load_set
 
@@ -43,14 +46,16 @@ def command(
     if dvh is not None:
         from rtplan.dosimetry.table import read_table
 
-        histogram, notices = read_table(dvh), ()
+        if len(fractions) > 1:
+            raise typer.BadParameter("a DVH table is of one course: give --fractions once.")
+        histogram, notices, count = read_table(dvh), (), next(iter(fractions), None)
     else:
-        assert dose is not None
         assert structures is not None
         assert structure is not None
         _demand_organ(parameters, structure)
-        histogram, fractions, notices = _from_dose(dose, structures, structure, names, fractions)
-    finding = _estimate(parameters, histogram, fractions, not no_eqd2, (samples, seed))
+        place = _Place(structures, structure, names)
+        histogram, count, notices = _from_dose(parameters, dose, fractions, place, use_eqd2=not no_eqd2)
+    finding = _estimate(parameters, histogram, count, not no_eqd2, (samples, seed))
     if as_json:
         print_json([finding], notices)
     else:
@@ -68,16 +73,35 @@ def _demand_organ(parameters: ParameterSet, name: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the organ is: a file of structures, its name, a clinic's map of names."""
+
+    structures: Path
+    name: str
+    names: Path | None
+
+
 def _from_dose(
-    dose: Path, structures: Path, name: str, names: Path | None, fractions: int | None
+    parameters: ParameterSet, paths: list[Path], fractions: list[int], place: _Place, *, use_eqd2: bool
 ) -> tuple[Any, int | None, Any]:
-    from rtplan.cli.readings import read_dose, read_structures
+    """Return the organ's DVH; several courses are summed in the EQD2 of the set, each with its fractions."""
+    from rtplan.cli.readings import frame_of, in_frame, read_courses, read_structures
+    from rtplan.dosimetry.courses import eqd2_sum, physical_sum
     from rtplan.dosimetry.dvh import dvh
 
-    read = read_dose(dose, fractions)
-    frame = read.grid.frame_of_reference
-    found, notices = read_structures(structures, [name], frame, names, rename=True)
-    return dvh(found[0], read), read.fractions, notices
+    doses = read_courses(paths, fractions)
+    frame = doses[0].grid.frame_of_reference
+    found, notices = read_structures(place.structures, [place.name], frame, place.names, rename=True)
+    doses = tuple(in_frame(dose, frame_of(found)) for dose in doses)
+    if len(doses) == 1:
+        return dvh(found[0], doses[0]), doses[0].fractions, notices
+    alpha_beta = parameters.dose.alpha_beta_gy
+    if use_eqd2 and parameters.dose.kind == "EQD2" and alpha_beta is not None:
+        total = eqd2_sum(doses, alpha_beta)
+    else:
+        total = physical_sum(doses)
+    return dvh(found[0], total), None, notices
 
 
 def _estimate(

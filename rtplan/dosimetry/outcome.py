@@ -248,11 +248,12 @@ def evaluate(
     seen = effective_dose(parameters, doses, fractions, use_eqd2=use_eqd2, kind=kind)
     converted = parameters.dose.kind == "EQD2" and (use_eqd2 or kind != "physical")
     n = parameters.values.get("n")
+    given = fractions if kind == "physical" else None
     return Outcome(
         value=float(form(seen, volumes, parameters.values)),
         dose_kind=f"EQD2({parameters.dose.alpha_beta_gy:g})" if converted else "physical",
         geud_gy=None if n is None else float(geud(seen, volumes, 1.0 / n)),
-        warnings=cautions(parameters, doses, fractions if kind == "physical" else None, use_eqd2=use_eqd2),
+        warnings=cautions(parameters, doses, given, use_eqd2=use_eqd2 or converted),
     )
 
 

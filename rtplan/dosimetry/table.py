@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,22 @@ TYPES = ("cumulative", "differential")
 COLUMNS = (("dose_gy", "volume_cc"), ("dose_gy", "volume_percent"))
 
 
-def read_table(path: Path) -> tuple[Float, Float]:
-    """Read a DVH table as (doses Gy, volumes) of its parts, shape (n,) each.
+class Parts(NamedTuple):
+    """A differential DVH: doses (Gy) and volumes of its parts, shape (n,) each, and the kind of dose."""
+
+    doses: Float
+    volumes: Float
+    kind: str = "physical"
+
+
+def read_table(path: Path) -> Parts:
+    """Read a DVH table as doses (Gy) and volumes of its parts.
 
     Returns
     -------
-    doses, volumes : ndarray, shape (n,)
-        Of the parts (differential), in the file's volume unit; a cumulative table gives its pieces at their
-        mid-doses.
+    Parts
+        Volumes in the file's unit; a cumulative table gives its pieces at their mid-doses. A second line
+        ``# dose: EQD2(3)`` says what dose it is; physical without.
 
     Raises
     ------
@@ -44,11 +53,14 @@ def read_table(path: Path) -> tuple[Float, Float]:
             where=path.name,
             action="write '# type: cumulative' or '# type: differential'.",
         )
-    rows = list(csv.reader(lines[1:]))
+    said = lines[1].partition("# dose:")[2].strip() if len(lines) > 1 and lines[1].startswith("#") else ""
+    rows = list(csv.reader(lines[2:] if said else lines[1:]))
     if not rows or tuple(word.strip() for word in rows[0]) not in COLUMNS:
         raise FormatError("Wanted the columns dose_gy,volume_cc or dose_gy,volume_percent.", where=path.name)
     doses, volumes = _numbers(rows[1:], path)
-    return _parts(doses, volumes, path) if kind == "cumulative" else (doses, volumes)
+    if kind == "cumulative":
+        doses, volumes = _parts(doses, volumes, path)
+    return Parts(doses, volumes, said or "physical")
 
 
 def _numbers(rows: list[list[str]], path: Path) -> tuple[Float, Float]:
@@ -78,7 +90,8 @@ def write_table(dvh: Dvh, path: Path, step_gy: float = 0.05) -> Path:
     """Write a cumulative DVH; raise OutputError where the file is there already."""
     top = dvh.curve.max_gy
     axis = np.append(np.arange(0.0, top, step_gy), [top, top + step_gy])
-    lines = ["# type: cumulative", "dose_gy,volume_cc"]
+    kind = [] if dvh.kind == "physical" else [f"# dose: {dvh.kind}"]
+    lines = ["# type: cumulative", *kind, "dose_gy,volume_cc"]
     lines += [f"{dose:.6g},{dvh.volume_at(float(dose)):.8g}" for dose in axis]
     return _written(lines, path)
 

@@ -66,6 +66,28 @@ def test_a_boost_is_summed_in_eqd2_with_its_own_fractions(files, capsys):
     assert "EQD2 already" in percent["reason"]
 
 
+def test_risk_of_two_courses_is_that_of_their_sum_in_eqd2(files, capsys):
+    organ = ["--structures", str(files / "labels.nii.gz"), "--structure", "Rectum", "--samples", "64"]
+    doses = ["--dose", str(files / "dose.nii.gz"), "--fractions", "30", "--dose", str(files / "boost.mha")]
+    model = ["outcome", "--model", "rectum_bleeding_g2_quantec2010", "--json"]
+    assert _run([*model, *organ, *doses, "--fractions", "2"], debug=True) == 0
+    (summed,) = json.loads(capsys.readouterr().out)["findings"]
+    assert summed["dose_kind"] == "EQD2(3)"
+    alone = [*model, *organ, "--dose", str(files / "dose.nii.gz"), "--fractions", "30"]
+    assert _run(alone, debug=True) == 0
+    (first,) = json.loads(capsys.readouterr().out)["findings"]
+    assert summed["value"] > first["value"] > 0.0
+    assert _run([*model, *organ, *doses], debug=False) == 2
+    capsys.readouterr()
+    assert _run([*model, *organ, *doses, "--fractions", "2", "--no-eqd2"], debug=False) == 1
+    assert "physical sum" in capsys.readouterr().err
+    table = files / "sum.csv"
+    both = {"dose": ("dose.nii.gz", "boost.mha")}
+    ask(capsys, files, "--structure", "Rectum", "--out", table, **both)
+    assert _run([*model, "--dvh", str(table), "--fractions", "32"], debug=False) == 1
+    assert "physical sum" in capsys.readouterr().err
+
+
 def test_goals_of_two_courses_are_read_on_their_sums(files, capsys):
     both = {"dose": ("dose.nii.gz", "boost.mha")}
     fractions = ("--fractions", 30, "--fractions", 2)
