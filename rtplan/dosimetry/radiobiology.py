@@ -22,6 +22,8 @@ from rtplan.errors import DoseError
 LQ_CAUTION_GY = 6.0
 #: Exponents of gEUD nearer to 0 than this are computed from logarithms.
 NEAR_NOUGHT = 0.05
+#: Nearer than this they are 0: their inverse leaves the range of numbers.
+LEAST_EXPONENT = 1e-290
 
 
 def namespace(array: Any) -> ModuleType:
@@ -117,6 +119,7 @@ def geud(dose_gy: Any, volume: Any, a: Any) -> Any:
     61.318658
     """
     xp, exponent = namespace(dose_gy), float(a)
+    exponent = exponent if abs(exponent) > LEAST_EXPONENT else 0.0
     total = xp.sum(volume)
     if not (math.isfinite(exponent) and bool(total > 0) and bool(xp.min(volume) >= 0)):
         raise DoseError("gEUD needs a finite exponent, and volumes >= 0 that are not all 0.")

@@ -16,7 +16,7 @@ PARTS = st.lists(
 EXPONENT = st.one_of(
     st.floats(-1e3, 1e3),
     st.floats(-1e-3, 1e-3),
-    st.sampled_from([0.0, 1e-300, -1e-12, 0.05, -0.05, 1e3, -1e3]),
+    st.sampled_from([0.0, 5e-324, 1e-300, 2e-290, -1e-12, 0.05, -0.05, 1e3, -1e3]),
 )
 
 
