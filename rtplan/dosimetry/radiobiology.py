@@ -119,7 +119,7 @@ def geud(dose_gy: Any, volume: Any, a: Any) -> Any:
     61.318658
     """
     xp, exponent = namespace(dose_gy), float(a)
-    exponent = exponent if abs(exponent) > LEAST_EXPONENT else 0.0
+    exponent = 0.0 if abs(exponent) < LEAST_EXPONENT else exponent
     total = xp.sum(volume)
     if not (math.isfinite(exponent) and bool(total > 0) and bool(xp.min(volume) >= 0)):
         raise DoseError("gEUD needs a finite exponent, and volumes >= 0 that are not all 0.")
