@@ -101,7 +101,7 @@ def read_structures(
         found, notices = whole.structures, whole.notices
     table = {structure.name: structure for structure in found}
     if rename or names is not None:
-        new, said = naming.rename(table, naming.load(names))
+        new, said = naming.rename({s.name: s.kind for s in found}, naming.load(names))
         found = tuple(replace(structure, name=new[structure.name]) for structure in found)
         notices += tuple(said)
         table |= {structure.name: structure for structure in found}
@@ -118,5 +118,5 @@ def own_names(path: Path, names: Path | None) -> dict[str, str]:
     """Return for each renamed structure of an RTSTRUCT or a label map the name that it bears in the file."""
     from rtplan.io import names as naming
 
-    listed = [structure.name for structure in read_structures(path, [], "")[0]]
+    listed = {structure.name: structure.kind for structure in read_structures(path, [], "")[0]}
     return {new: old for old, new in naming.rename(listed, naming.load(names))[0].items()}

@@ -10,6 +10,8 @@ from rtplan.imaging.raster import coverage, ring_area
 Float = NDArray[np.float64]
 #: Pixels across a polygon when its areas are compared.
 PIXELS = 200.0
+#: Pairs of edges that are compared at once.
+PAIRS = 1_000_000
 
 
 def plane_axes(normal: Float) -> Float:
@@ -73,18 +75,24 @@ def _crossing(starts: Float, ends: Float, owner: NDArray[np.int64] | None) -> bo
     """Whether two edges cross strictly; with owners, only edges of different ones are compared."""
     order = np.argsort(np.minimum(starts[:, 0], ends[:, 0]), kind="stable")
     starts, ends = starts[order], ends[order]
+    owners = None if owner is None else owner[order]
     left = np.minimum(starts[:, 0], ends[:, 0])
     right = np.maximum(starts[:, 0], ends[:, 0])
     last = np.searchsorted(left, right, side="left")
-    count = np.maximum(last - np.arange(len(left)) - 1, 0)
-    first = np.repeat(np.arange(len(left)), count)
-    second = first + 1 + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    if owner is not None:
-        parted = owner[order][first] != owner[order][second]
-        first, second = first[parted], second[parted]
-    a, b, c, d = starts[first], ends[first], starts[second], ends[second]
-    sides = (_turn(a, b, c) * _turn(a, b, d) < 0) & (_turn(c, d, a) * _turn(c, d, b) < 0)
-    return bool(sides.any())
+    count = np.maximum(last - np.arange(len(left)) - 1, 0)  # edges that begin before this one ends
+    done = np.concatenate([[0], np.cumsum(count)])
+    for low in range(0, int(done[-1]), PAIRS):
+        pair = np.arange(low, min(low + PAIRS, int(done[-1])))
+        first = np.searchsorted(done, pair, side="right") - 1
+        second = first + 1 + pair - done[first]
+        if owners is not None:
+            parted = owners[first] != owners[second]
+            first, second = first[parted], second[parted]
+        a, b, c, d = starts[first], ends[first], starts[second], ends[second]
+        sides = (_turn(a, b, c) * _turn(a, b, d) < 0) & (_turn(c, d, a) * _turn(c, d, b) < 0)
+        if sides.any():
+            return True
+    return False
 
 
 def _turn(a: Float, b: Float, c: Float) -> Float:

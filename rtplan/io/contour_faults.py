@@ -95,17 +95,25 @@ def _crossings(flat: Sequence[Sequence[Float]], total: float, say: Say) -> None:
 def _overlaps(flat: Sequence[Sequence[Float]], total: float, say: Say) -> None:
     shared, count = 0.0, 0
     for plane in flat:
-        for a, ring in enumerate(plane):
-            for other in plane[a + 1 :]:
-                if cross(ring, other):
-                    shared += shared_area(ring, other)
-                    count += 1
+        for a, b in _near(plane):
+            if cross(plane[a], plane[b]):
+                shared += shared_area(plane[a], plane[b])
+                count += 1
     if count and shared > DOUBT * total:
         message = (
             f"{count} pairs of contours of one plane overlap: their common part, "
             f"{100 * shared / total:.1f} % of the drawn area, counts as a hole (exclusive or)."
         )
         say("CONTOURS_OVERLAP", "warn", message, REDRAW)
+
+
+def _near(plane: Sequence[Float]) -> NDArray[np.int64]:
+    """Return the pairs of rings whose boxes overlap, shape (n, 2)."""
+    low = np.array([ring.min(axis=0) for ring in plane])
+    high = np.array([ring.max(axis=0) for ring in plane])
+    meet = ((low[:, None] < high[None]) & (high[:, None] > low[None])).all(axis=-1)
+    pairs: NDArray[np.int64] = np.argwhere(np.triu(meet, 1))
+    return pairs
 
 
 def _gaps(planes: Planes, say: Say) -> None:
@@ -129,6 +137,8 @@ def _gaps(planes: Planes, say: Say) -> None:
 
 
 def _directions(flat: Sequence[Sequence[Float]], say: Say) -> None:
+    if len({ring_area(ring) > 0 for plane in flat for ring in plane}) < 2:
+        return
     turns = [turn for plane in flat for turn in _outer_turns(plane)]
     against = min(sum(turns), len(turns) - sum(turns))
     if against:
@@ -141,9 +151,9 @@ def _directions(flat: Sequence[Sequence[Float]], say: Say) -> None:
 
 def _outer_turns(rings: Sequence[Float]) -> list[bool]:
     """Return for each ring that is no hole whether it runs counter-clockwise."""
-    middles = [0.5 * (ring[:1] + ring[1:2]) for ring in rings]
-    around = [
-        sum(bool(contains(other, middle)[0]) for other in rings if other is not ring)
-        for ring, middle in zip(rings, middles, strict=True)
-    ]
+    around = [0] * len(rings)
+    for a, b in _near(rings):
+        for inner, outer in ((a, b), (b, a)):
+            middle = 0.5 * (rings[inner][:1] + rings[inner][1:2])
+            around[inner] += bool(contains(rings[outer], middle)[0])
     return [ring_area(ring) > 0 for ring, depth in zip(rings, around, strict=True) if depth % 2 == 0]

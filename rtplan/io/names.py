@@ -16,11 +16,14 @@ from typing import Any
 from rtplan import resources
 from rtplan.domain import Notice
 from rtplan.domain.nomenclature import KINDS
+from rtplan.domain.structure import Kind
 from rtplan.errors import FormatError
 
 #: Where the aliases lie (``rtplan/io/aliases``).
 SHELF = "io/aliases"
 _SPECIAL = ("sides", "datasets")
+#: Kinds of structures that are never named by an alias.
+TARGETS = ("GTV", "CTV", "PTV")
 #: Words that say only that the structure is one.
 _NEUTRAL = ("oar", "roi")
 #: How alike a name must look to be offered (ratio of `difflib`).
@@ -78,6 +81,11 @@ class NameMap:
         if sided and sided.endswith("*") and len(sides) == 1:
             return sided[:-1] + sides.pop()
         return None if sides else self._joined("".join(words))
+
+    def of(self, name: str, kind: Kind) -> str | None:
+        """Return the TG-263 name of a structure; of one that is drawn as a target only by the exact map."""
+        known = self.tg263(name)
+        return known if kind not in TARGETS or name in self.exact or known == name else None
 
     def _joined(self, text: str) -> str | None:
         """Return the name of text that bears its side without a space (``lungl``, ``huftkopfre``)."""
@@ -209,15 +217,28 @@ def is_target(name: str) -> bool:
     return bool(_TARGET.match(name.strip()))
 
 
-def rename(found: Iterable[str], names: NameMap) -> tuple[dict[str, str], list[Notice]]:
+def rename(found: Iterable[str] | Mapping[str, Kind], names: NameMap) -> tuple[dict[str, str], list[Notice]]:
     """Return for each name the one it bears from here on, and a notice for each that keeps its own.
 
     A name is kept when it is unknown, and when two names would become one; but a line of the clinic's own
     map always holds, and what stands in its way is called ``… (not mapped)``.
+
+    Parameters
+    ----------
+    found : iterable of str, or mapping of str to str
+        Names, best with the kinds of their structures: what is drawn as a target is named by the map alone.
+    names : NameMap
+        What is known.
     """
     listed = list(dict.fromkeys(found))
-    wanted = {name: names.tg263(name) or name for name in listed}
-    notices = [said for name in listed if names.tg263(name) is None and (said := _unmapped(name, names))]
+    kinds = dict(found) if isinstance(found, Mapping) else {}
+    known = {name: names.of(name, kinds.get(name, "ORGAN")) for name in listed}
+    wanted = {name: known[name] or name for name in listed}
+    notices = [
+        said
+        for name in listed
+        if known[name] is None and (said := _unmapped(name, kinds.get(name, "ORGAN"), names))
+    ]
     chosen = list(wanted.values())
     for target in sorted({choice for choice in chosen if chosen.count(choice) > 1}):
         rivals = [name for name, choice in wanted.items() if choice == target]
@@ -236,12 +257,13 @@ def rename(found: Iterable[str], names: NameMap) -> tuple[dict[str, str], list[N
     return wanted, notices
 
 
-def _unmapped(name: str, names: NameMap) -> Notice | None:
+def _unmapped(name: str, kind: Kind, names: NameMap) -> Notice | None:
     if _WELL_NAMED.match(name):
         return None
     action = "map it by --names FILE if a protocol needs it (rtplan names writes a draft)."
-    if is_target(name):
-        hint = f" It could be {' or '.join(target_candidates(name))}." if target_candidates(name) else ""
+    if is_target(name) or kind in TARGETS:
+        close = target_candidates(name) or target_candidates(f"{kind} {name}")
+        hint = f" It could be {' or '.join(close)}." if close else ""
         message = f"The target {name!r} keeps its name: targets are never guessed.{hint}"
         return Notice("NAME_KEPT", "info", message, action, structure=name)
     close = names.candidates(name)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rtplan.domain import Notice
+from rtplan.domain.structure import Kind
 from rtplan.errors import DicomError, RtplanError
 from rtplan.io import rtstruct
 from rtplan.io.index import index
-from rtplan.io.names import NameMap, is_target, rename, target_candidates
+from rtplan.io.names import TARGETS, NameMap, is_target, rename, target_candidates
 
 Status = Literal["mapped", "double", "target", "unknown"]
 
@@ -46,7 +47,7 @@ class NameDraft:
     """
 
     name: str
-    kind: str
+    kind: Kind
     sets: int
     status: Status
     tg263: str | None = None
@@ -67,7 +68,7 @@ def draft(folder: Path, names: NameMap) -> tuple[tuple[NameDraft, ...], tuple[No
     DicomError
         If there is no structure set that can be read.
     """
-    found: dict[str, tuple[str, int]] = {}
+    found: dict[str, tuple[Kind, int]] = {}
     doubles: set[str] = set()
     notices: list[Notice] = []
     sets = 0
@@ -81,8 +82,8 @@ def draft(folder: Path, names: NameMap) -> tuple[tuple[NameDraft, ...], tuple[No
             continue
         sets += 1
         for structure in item.structures:
-            found[structure.name] = (structure.kind, found.get(structure.name, ("", 0))[1] + 1)
-        doubles |= _doubles([structure.name for structure in item.structures], names)
+            found[structure.name] = (structure.kind, found.get(structure.name, ("ORGAN", 0))[1] + 1)
+        doubles |= _doubles({structure.name: structure.kind for structure in item.structures}, names)
     if not sets:
         raise DicomError(
             "There is no structure set that can be read.", where=str(folder), action="give a folder with one."
@@ -91,19 +92,20 @@ def draft(folder: Path, names: NameMap) -> tuple[tuple[NameDraft, ...], tuple[No
     return tuple(sorted(lines, key=lambda line: (line.tg263 or "~", line.name))), tuple(notices)
 
 
-def _doubles(listed: list[str], names: NameMap) -> set[str]:
+def _doubles(listed: dict[str, Kind], names: NameMap) -> set[str]:
     """Return the names of one structure set that could be the same as another one's."""
     said = {notice.structure for notice in rename(listed, names)[1] if notice.code == "NAME_DOUBLE"}
-    return {name for name in listed if (names.tg263(name) or name) in said and name not in names.exact}
+    wanted = {name: names.of(name, kind) or name for name, kind in listed.items()}
+    return {name for name in listed if wanted[name] in said and name not in names.exact}
 
 
-def _line(name: str, kind: str, sets: int, names: NameMap, doubles: set[str]) -> NameDraft:
-    known = names.tg263(name)
+def _line(name: str, kind: Kind, sets: int, names: NameMap, doubles: set[str]) -> NameDraft:
+    known = names.of(name, kind)
     if name in doubles:
         return NameDraft(name, kind, sets, "double", known or name)
     if known is not None:
         return NameDraft(name, kind, sets, "mapped", known)
-    if is_target(name) or kind in ("GTV", "CTV", "PTV"):
+    if is_target(name) or kind in TARGETS:
         guess = target_candidates(name) or target_candidates(f"{kind} {name}")
         return NameDraft(name, kind, sets, "target", candidates=tuple(guess))
     return NameDraft(name, kind, sets, "unknown", candidates=tuple(names.candidates(name)))

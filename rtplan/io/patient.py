@@ -194,7 +194,7 @@ class _Objects:
         regions: dict[str, Structure] = {}
         for item in sets:
             self.notices += item.notices
-            wanted, said = naming.rename((s.name for s in item.structures), table)
+            wanted, said = naming.rename({s.name: s.kind for s in item.structures}, table)
             self.notices += said
             for structure in item.structures:
                 name = wanted[structure.name]

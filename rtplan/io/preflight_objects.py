@@ -66,7 +66,7 @@ class _Objects:
     def _structures(self, entry: Entry) -> None:
         item = rtstruct.read(entry.path)
         self.look.notices += item.notices
-        self.look.notices += naming.rename((s.name for s in item.structures), self.names)[1]
+        self.look.notices += naming.rename({s.name: s.kind for s in item.structures}, self.names)[1]
         links = [f"frame {item.frame}", *(f"series {uid}" for uid in item.series_uids)]
         self.look.row(entry, "", item.label, len(item.structures), "", *links)
         if self.frames and item.frame not in self.frames:

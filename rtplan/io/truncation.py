@@ -20,6 +20,8 @@ JUDGED = ("GTV", "CTV", "PTV", "ORGAN", "AVOIDANCE")
 BEYOND = 1e-3
 #: A cut face of this share of the largest contour ends an organ that goes on; a smaller one may be its end.
 CUT_FACE = 0.2
+#: Voxels of a structure's box beyond which its part outside a dose grid is that of its box.
+LARGEST_BOX = 60_000_000
 
 
 def truncations(
@@ -187,6 +189,10 @@ def _part_beyond(structure: Structure, region: Contours, grid: Grid) -> float:
     if (low >= -0.5).all() and (high <= np.array(grid.shape) - 0.5).all():
         return 0.0
     start, stop = np.floor(low + 0.5).astype(int) - 1, np.ceil(high + 0.5).astype(int) + 1
+    size = stop - start
+    if size.prod() > LARGEST_BOX:  # a structure that leads far astray: no voxel of it need be counted
+        shown = np.minimum(high, np.array(grid.shape) - 0.5) - np.maximum(low, -0.5)
+        return float(1.0 - np.prod(np.maximum(shown, 0.0) / np.maximum(high - low, 1e-9)))
     box = grid.crop(tuple(start.tolist()), tuple(stop.tolist()))
     share = fraction_on(structure, box)
     inside = tuple(

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from rtplan.domain import Grid
+from rtplan.domain import Contours, Grid, Structure
 from rtplan.imaging.contour import fraction_on
 from rtplan.imaging.crossing import cross, crosses_itself, doubtful_area, shared_area
 from rtplan.io import rtstruct
+from rtplan.io.truncation import beyond_dose
 
 TURN = Rotation.from_euler("xyz", (14, -9, 31), degrees=True).as_matrix()
 ORIGIN = np.array([-37.3, 112.9, -451.7])
@@ -172,3 +173,20 @@ def test_areas_in_doubt_and_shared_have_closed_forms():
     assert cross(box(0, 20), box(5, 25))
     assert not cross(box(0, 20), box(6, 14))
     assert not cross(box(0, 20), box(20, 30))
+
+
+def test_a_scribble_of_many_points_needs_no_more_memory(monkeypatch):
+    """Every pair of its edges overlaps along x; pairs are compared in parts, to the first crossing."""
+    monkeypatch.setattr("rtplan.imaging.crossing.PAIRS", 1000)
+    comb = np.array([(x, y) for n in range(300) for x, y in ((0.0, 2.0 * n), (50.0, 2.0 * n + 1))])
+    closed = np.concatenate([comb, [(-1.0, 600.0), (-1.0, -1.0)]])
+    assert not crosses_itself(closed)
+    closed[301, 1] += 5.0
+    assert crosses_itself(closed)
+
+
+def test_a_structure_that_leads_far_astray_is_no_trap():
+    grid = Grid.axial((20, 30, 40), (3, 2, 2), (0, 0, 0), "1.2.3")
+    ring = np.array([(10.0, 10, 9), (1e8, 10, 9), (1e8, 1e8, 9)])
+    (notice,) = beyond_dose([Structure("Rectum", "ORGAN", Contours((ring,), "1.2.3"))], grid, "the dose CT")
+    assert "100.0 % of Rectum" in notice.message

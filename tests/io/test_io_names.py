@@ -193,3 +193,19 @@ def test_two_lines_of_a_map_for_one_organ_decide_nothing(tmp_path):
 def test_names_of_the_nomenclatures_own_grammar_are_not_complained_of():
     listed = ["PTVp_7700", "Urethra_PRV02", "zRing", "z_opt"]
     assert names.rename(listed, names.load()) == ({name: name for name in listed}, [])
+
+
+def test_what_is_drawn_as_a_target_is_named_by_the_map_alone(tmp_path):
+    drawn = {"Prostata": "CTV", "Lt Lung": "GTV", "Blase": "ORGAN", "Prostate": "CTV"}
+    wanted, notices = names.rename(drawn, names.load())
+    assert wanted == {
+        "Prostata": "Prostata",
+        "Lt Lung": "Lt Lung",
+        "Blase": "Bladder",
+        "Prostate": "Prostate",
+    }
+    assert {(n.code, n.structure) for n in notices} == {("NAME_KEPT", "Prostata"), ("NAME_KEPT", "Lt Lung")}
+    assert "CTVp" in next(n.message for n in notices if n.structure == "Prostata")
+    path = tmp_path / "names.toml"
+    path.write_text('[names]\n"Prostata" = "CTVp"\n', encoding="utf-8")
+    assert names.rename(drawn, names.load(path))[0]["Prostata"] == "CTVp"
