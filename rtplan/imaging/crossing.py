@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtplan.imaging.raster import coverage, ring_area
+from rtplan.imaging.raster import coverage, ends_of, ring_area
 
 Float = NDArray[np.float64]
 #: Pixels across a polygon when its areas are compared.
@@ -32,7 +32,7 @@ def crosses_itself(ring: Float) -> bool:
     >>> crosses_itself(bow_tie), crosses_itself(bow_tie[[0, 2, 1, 3]])
     (True, False)
     """
-    return _crossing(ring, np.roll(ring, -1, axis=0), None)
+    return _crossing(ring, ends_of(ring), None)
 
 
 def cross(ring: Float, other: Float) -> bool:
@@ -41,7 +41,7 @@ def cross(ring: Float, other: Float) -> bool:
     if apart:
         return False
     starts = np.concatenate([ring, other])
-    ends = np.concatenate([np.roll(ring, -1, axis=0), np.roll(other, -1, axis=0)])
+    ends = np.concatenate([ends_of(ring), ends_of(other)])
     owner = np.repeat([0, 1], [len(ring), len(other)])
     return _crossing(starts, ends, owner)
 
@@ -79,12 +79,15 @@ def _crossing(starts: Float, ends: Float, owner: NDArray[np.int64] | None) -> bo
     left = np.minimum(starts[:, 0], ends[:, 0])
     right = np.maximum(starts[:, 0], ends[:, 0])
     last = np.searchsorted(left, right, side="left")
+    floor, roof = np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1])
     count = np.maximum(last - np.arange(len(left)) - 1, 0)  # edges that begin before this one ends
     done = np.concatenate([[0], np.cumsum(count)])
     for low in range(0, int(done[-1]), PAIRS):
         pair = np.arange(low, min(low + PAIRS, int(done[-1])))
         first = np.searchsorted(done, pair, side="right") - 1
         second = first + 1 + pair - done[first]
+        near = (floor[first] < roof[second]) & (floor[second] < roof[first])
+        first, second = first[near], second[near]
         if owners is not None:
             parted = owners[first] != owners[second]
             first, second = first[parted], second[parted]

@@ -66,10 +66,12 @@ def _corners(mask: NDArray[np.bool_]) -> tuple[Int, Int, NDArray[np.bool_], NDAr
     """
     found: list[tuple[Int, Int, NDArray[np.bool_], NDArray[np.bool_]]] = []
     corners = (mask.shape[1] + 1) * (mask.shape[2] + 1)
+    padded = np.zeros((mask.shape[1] + 2, mask.shape[2] + 2), np.bool_)
     for k, plane in enumerate(mask):
-        padded = np.pad(plane, 1)
+        padded[1:-1, 1:-1] = plane
         change = padded[:, :-1] ^ padded[:, 1:]
-        both = change[:-1] & change[1:] & (padded[:-1, :-1] ^ padded[1:, :-1])
+        both = change[:-1] & change[1:]
+        both &= padded[:-1, :-1] ^ padded[1:, :-1]
         here = np.flatnonzero((change[:-1] ^ change[1:]) | both)
         inside = padded[1:, 1:].ravel()[here]
         touching = both.ravel()[here]

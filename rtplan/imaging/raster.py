@@ -55,13 +55,20 @@ def coverage(rings: Sequence[Float], shape: tuple[int, int]) -> Float:
 def ring_area(ring: Float) -> float:
     """Return the signed area of a closed polygon of shape (n, 2), in squared units of its points."""
     a, b = ring[:, 0], ring[:, 1]
-    return float(0.5 * np.sum(a * np.roll(b, -1) - np.roll(a, -1) * b))
+    inner = float(a[:-1] @ b[1:] - a[1:] @ b[:-1])
+    return 0.5 * (inner + float(a[-1] * b[0] - a[0] * b[-1]))
+
+
+def ends_of(ring: Float) -> Float:
+    """Return where each edge of a closed polygon, shape (n, m), ends: its points, the first one last."""
+    following: Float = np.concatenate([ring[1:], ring[:1]])
+    return following
 
 
 def contains(ring: Float, points: Float) -> NDArray[np.bool_]:
     """Return which points, shape (m, 2), lie inside a closed polygon, shape (n, 2), by ray casting."""
     r0, c0 = ring[:, 0], ring[:, 1]
-    r1, c1 = np.roll(r0, -1), np.roll(c0, -1)
+    r1, c1 = ends_of(ring).T
     r, c = points[:, :1], points[:, 1:]
     spans = (r0 <= r) != (r1 <= r)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -88,7 +95,7 @@ def depths(rings: Sequence[Float]) -> list[int] | None:
 
 def _samples(ring: Float) -> Float:
     """Return the midpoints of a ring's edges, at most about 60."""
-    middle = 0.5 * (ring + np.roll(ring, -1, axis=0))
+    middle = 0.5 * (ring + ends_of(ring))
     return middle[:: max(len(middle) // 60, 1)]
 
 
@@ -96,7 +103,7 @@ def _signed(rings: Sequence[Float], signs: Sequence[float], shape: tuple[int, in
     """Return the sum of the rings' signed coverages."""
     rows, columns = shape
     starts = np.concatenate(rings) + 0.5  # pixel corners at whole numbers
-    ends = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]) + 0.5
+    ends = np.concatenate([ends_of(ring) for ring in rings]) + 0.5
     weight = np.repeat(signs, [len(ring) for ring in rings])
     r0, c0, r1, c1, owner = _cut(starts, ends)
     row = np.floor(0.5 * (r0 + r1)).astype(np.int64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rtplan.domain import Contours
 from rtplan.domain.notice import Severity
 from rtplan.imaging.crossing import cross, crosses_itself, doubtful_area, plane_axes, shared_area
-from rtplan.imaging.planes import GAP_SPACINGS, Planes, planes_of
+from rtplan.imaging.planes import GAP_SPACINGS, Planes, area_vectors, planes_of
 from rtplan.imaging.raster import contains, ring_area
 
 Float = NDArray[np.float64]
@@ -36,10 +36,10 @@ def off_plane_mm(points: Float) -> float:
     return float(np.abs(spread @ normal).max())
 
 
-def area_mm2(points: Float) -> float:
-    """Return the area that a flat ring, shape (n, 3), encloses, mm²."""
-    spread = points - points.mean(axis=0)
-    return float(np.linalg.norm(0.5 * np.cross(spread, np.roll(spread, -1, axis=0)).sum(axis=0)))
+def areas_mm2(rings: Sequence[Float]) -> Float:
+    """Return the area that each flat ring, shape (n, 3), encloses, mm²."""
+    areas: Float = np.linalg.norm(area_vectors(list(rings)), axis=1)
+    return areas
 
 
 def without_twins(rings: Sequence[Float]) -> list[Float]:

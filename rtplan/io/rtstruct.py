@@ -178,13 +178,13 @@ class _StructureReader:
             if kind not in CLOSED:
                 left[kind or "untyped"] += 1
                 continue
-            ring = self._ring(name, contour)
-            if len(ring) < 3 or faults.area_mm2(ring) < faults.NO_AREA_MM2:
-                left["degenerate"] += 1
-            else:
-                rings.append(ring)
+            rings.append(self._ring(name, contour))
+        full = [ring for ring in rings if len(ring) >= 3]
+        areas = faults.areas_mm2(full)
+        held = [ring for ring, area in zip(full, areas, strict=True) if area >= faults.NO_AREA_MM2]
+        left["degenerate"] += len(rings) - len(held)
         self._say_left(name, left)
-        return rings
+        return held
 
     def _say_left(self, name: str, left: Counter[str]) -> None:
         opened = sum(left[kind] for kind in OPEN)
@@ -209,7 +209,7 @@ class _StructureReader:
                 action="export the structure set again.",
             )
         points = values.reshape(-1, 3)
-        if len(points) > 1 and np.allclose(points[0], points[-1], rtol=0.0, atol=1e-6):
+        if len(points) > 1 and bool((np.abs(points[0] - points[-1]) <= 1e-6).all()):
             points = points[:-1]
         return points
 
