@@ -55,7 +55,7 @@ def coverage(rings: Sequence[Float], shape: tuple[int, int]) -> Float:
 def ring_area(ring: Float) -> float:
     """Return the signed area of a closed polygon of shape (n, 2), in squared units of its points."""
     a, b = ring[:, 0], ring[:, 1]
-    inner = float(a[:-1] @ b[1:] - a[1:] @ b[:-1])
+    inner = float((a[:-1] * b[1:] - a[1:] * b[:-1]).sum())
     return 0.5 * (inner + float(a[-1] * b[0] - a[0] * b[-1]))
 
 
