@@ -1,8 +1,8 @@
 """A structure as weighted cells: where they lie, how much of the structure each holds, how far it spreads.
 
-Cells carry the partial volume of the surface that cuts them, the centroid of the part inside and the
-width of that part, so a dose-volume histogram made of them converges with the square of the cell's side or
-better, and no cell counts as all or nothing.
+Cells lie on a lattice along the structure's own axes. Those that the surface cuts carry the partial volume,
+the centroid and the width of the part inside, so a dose-volume histogram made of them converges with the
+square of the cell's side or better, and no cell counts as all or nothing.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtplan.dosimetry.extremes import Patches
+from rtplan.dosimetry.extremes import Surface
+from rtplan.dosimetry.lookup import Axes
 
 Float = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 #: The cap policies that can be chosen.
 CAPS = ("none", "half_slice", "rounded")
 #: Parts of a structure: the core, half a slice below and above, rounded ends, the other halves of the slices.
 CORE, LOWER, UPPER, ROUND, LOWER_REST, UPPER_REST = range(6)
+LABELS = 6
 #: The parts that make up the solid of each policy. ``low`` and ``high`` are no policies but the extremes for
 #: the cap bound: a whole slice at one end and nothing at the other.
 PARTS: dict[str, tuple[int, ...]] = {
@@ -29,64 +32,68 @@ PARTS: dict[str, tuple[int, ...]] = {
     "low": (CORE, LOWER, LOWER_REST),
     "high": (CORE, UPPER, UPPER_REST),
 }
-_TABLE = {caps: np.isin(np.arange(6), parts) for caps, parts in PARTS.items()}
-_SIGNS = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Weighted points of a structure.
+    """Cells of a lattice that hold some of a structure.
 
     Parameters
     ----------
-    points : ndarray, shape (n, 3)
-        Centroids of the parts inside, LPS mm.
+    axes : Axes
+        Centres of the lattice's cells; its layers may overlap (the caps of several policies).
+    side_mm : tuple of float
+        Sides of a cell along u and v.
+    thick_mm : ndarray, shape (L,)
+        Height of each layer.
+    index : ndarray, shape (n,)
+        Flat places of the cells in the lattice; the ``n - p`` cells wholly inside first, then ``p`` cut.
     volume_cc : ndarray, shape (n,)
         Volume of the part inside; negative for what a hole takes away.
-    width_mm : ndarray, shape (n, 3)
-        Sides of the cell along the rows of ``axes``.
-    taper_mm : ndarray, shape (n, 3)
-        Along ``axes``: for a part with a gradient g of the dose, the spread of dose in it is
-        ``sqrt(sum (g_i width_i)² − (g · taper)²)``.
-    cap : ndarray, shape (n,), int8
+    label : ndarray, shape (n,), int8
         The part that the cell is of; ``PARTS`` says which policies have it.
-    axes : ndarray, shape (3, 3)
-        Unit vectors as rows, LPS.
-    surface, surface_cap : ndarray, shape (m, 3) and (m,)
-        Points on the surface, for the extremes.
-    full : ndarray of bool, shape (n,)
-        Whether the cell lies wholly inside.
-    patches : Patches or None
-        The curved pieces of the surface; the first of the surface points are theirs. None for masks.
+    parent : ndarray, shape (n,)
+        Number of the coarse cell that a cell is of, for the error bound.
+    offset_mm, width_mm, taper_mm : ndarray, shape (p, 3)
+        Of cut cells, along u, v and n: centroid from the cell's centre; sides; and what the cut takes from
+        the spread: for a gradient g of the dose it is ``sqrt(sum (g_i width_i)² − (g · taper)²)``.
+    surface : Surface
+        Where the extremes may lie.
     notes : tuple of str
         What had to be decided.
     """
 
-    points: Float
+    axes: Axes
+    side_mm: tuple[float, float]
+    thick_mm: Float
+    index: Index
     volume_cc: Float
+    label: NDArray[np.int8]
+    parent: Index
+    offset_mm: Float
     width_mm: Float
     taper_mm: Float
-    cap: NDArray[np.int8]
-    axes: Float
-    surface: Float
-    surface_cap: NDArray[np.int8]
-    full: NDArray[np.bool_]
-    patches: Patches | None = None
+    surface: Surface
     notes: tuple[str, ...] = ()
 
-    def belongs(self, caps: str) -> NDArray[np.bool_]:
-        """Whether each cell belongs to the solid of a cap policy."""
-        wanted: NDArray[np.bool_] = _TABLE[caps][self.cap]
-        return wanted
+    @property
+    def whole(self) -> int:
+        """How many of the cells lie wholly inside (the first ones)."""
+        return len(self.index) - len(self.offset_mm)
 
-    def surface_of(self, caps: str) -> NDArray[np.bool_]:
-        """Whether each surface point belongs to the solid of a cap policy."""
-        wanted: NDArray[np.bool_] = _TABLE[caps][self.surface_cap]
-        return wanted
+    def labels(self) -> tuple[int, ...]:
+        """Return the parts that hold any volume."""
+        held = np.bincount(self.label, minlength=LABELS)
+        return tuple(int(label) for label in np.nonzero(held)[0])
 
-    def volume_of(self, caps: str) -> float:
-        """Return the volume of the solid of a cap policy, cc."""
-        return float(self.volume_cc[self.belongs(caps)].sum())
+    def places(self, rows: Index | slice) -> Float:
+        """Return centroids of cells along u, v and n, mm, shape (k, 3)."""
+        layer, row, column = np.unravel_index(self.index[rows], self.axes.shape)
+        places = np.stack([self.axes.u_mm[column], self.axes.v_mm[row], self.axes.n_mm[layer]], axis=1)
+        number = np.arange(len(self.index))[rows]
+        parts = number >= self.whole
+        places[parts] += self.offset_mm[number[parts] - self.whole]
+        return places
 
 
 def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Float]:
@@ -115,31 +122,47 @@ def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Flo
     x·n is the sum of three uniform variables of widths |n_i| w_i; its distribution is a piecewise cubic,
     and the moments of the cut part are its integrals: exact for a plane.
     """
+    normal, width = np.ascontiguousarray(normal.T), np.ascontiguousarray(width.T)
     reach = np.abs(normal) * width
-    largest = np.maximum(np.maximum(reach[:, 0], reach[:, 1]), reach[:, 2])
-    reach = np.maximum(reach, 0.03 * largest[:, None] + 1e-12)
-    half = 0.5 * (reach[:, 0] + reach[:, 1] + reach[:, 2])
-    t = np.clip(-distance, -half, half)
-    scale = reach[:, 0] * reach[:, 1] * reach[:, 2]
-    zeroth, first, second = np.zeros(len(t)), np.zeros(len(t)), np.zeros(len(t))
-    corner = np.zeros((len(t), 3))
-    for signs in _SIGNS:
-        x = np.maximum(t + half - reach @ signs, 0.0)
-        sign = -1.0 if signs.sum() % 2 else 1.0
-        cube = sign * x * x * x
-        zeroth += cube
-        first += cube * x
-        second += cube * x * x
-        corner += cube[:, None] * signs
+    reach = np.maximum(reach, 0.03 * reach.max(axis=0) + 1e-12)
+    half = 0.5 * reach.sum(axis=0)
+    t = np.minimum(np.maximum(-distance, -half), half)
+    scale = reach[0] * reach[1] * reach[2]
+    zeroth, first, second, corner = _powers(t + half, reach)
     share = np.clip(zeroth / (6.0 * scale), 0.0, 1.0)
     held = share > 1e-9
-    safe = np.where(held, share, 1.0)
-    lack = first / (24.0 * scale) / safe
-    mean = np.where(held, np.clip(t - lack, -half, t), t)
-    square = t * t - 2.0 * t * lack + 2.0 * second / (120.0 * scale) / safe
-    whole = np.einsum("ij,ij->i", reach, reach) / 12.0
-    part = np.clip(square - mean * mean, 0.0, whole)
-    place = lack[:, None] / reach + corner / (6.0 * scale * safe)[:, None]
+    safe = scale * np.where(held, share, 1.0)
+    lack = first / (24.0 * safe)
+    mean = np.where(held, np.minimum(np.maximum(t - lack, -half), t), t)
+    square = t * t - 2.0 * t * lack + second / (60.0 * safe)
+    whole = (reach * reach).sum(axis=0) / 12.0
+    part = np.minimum(np.maximum(square - mean * mean, 0.0), whole)
+    place = lack / reach + corner / (6.0 * safe)
     centroid = np.sign(normal) * width * np.clip(place - 0.5, -0.5, 0.5)
-    centroid = np.where((held & (share < 1.0))[:, None], centroid, 0.0)
-    return share, centroid, np.where(held, whole - part, whole)
+    centroid = np.where(held & (share < 1.0), centroid, 0.0)
+    return share, np.ascontiguousarray(centroid.T), np.where(held, whole - part, whole)
+
+
+def _powers(top: Float, reach: Float) -> tuple[Float, Float, Float, Float]:
+    """Return the signed sums over the cell's corners of the cut's third to fifth powers.
+
+    The last of the four holds, for each axis, the cubes at the corners on its far side only.
+    """
+    zeroth, first, second = np.zeros_like(top), np.zeros_like(top), np.zeros_like(top)
+    corner = np.zeros_like(reach)
+    for number in range(8):
+        far = [axis for axis in range(3) if number >> axis & 1]
+        x = top
+        for axis in far:
+            x = x - reach[axis]
+        x = np.maximum(x, 0.0)
+        cube = x * x * x
+        if len(far) % 2:
+            cube = -cube
+        zeroth += cube
+        for axis in far:
+            corner[axis] += cube
+        cube = cube * x
+        first += cube
+        second += cube * x
+    return zeroth, first, second, corner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from rtplan.errors import DoseError
 Float = NDArray[np.float64]
 
 #: Nodes of a curve between the lowest and the highest dose.
-NODES = 4096
+NODES = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,44 +76,88 @@ class Curve:
         return Curve(dose_gy, self.volume_cc, float((middle * volume).sum() / volume.sum()))
 
 
-def accumulate(dose_gy: Float, spread_gy: Float, volume_cc: Float, extremes_gy: tuple[float, float]) -> Curve:
-    """Return the curve of parts whose dose is uniform over an interval.
+def accumulate(
+    spans: tuple[Float, Float], volume_cc: Float, label: NDArray[np.int8], extremes_gy: Float
+) -> Ramps:
+    """Return the volumes of parts whose dose is uniform over an interval, on one dose axis for all labels.
 
     Parameters
     ----------
-    dose_gy, spread_gy : ndarray, shape (n,)
+    spans : tuple of ndarray, shape (n,)
         Middle and width of the dose in each part, Gy.
     volume_cc : ndarray, shape (n,)
         Negative for what is taken away.
-    extremes_gy : tuple of float
-        Exact minimum and maximum; no part passes beyond them.
-
-    Raises
-    ------
-    DoseError
-        If there is no volume.
+    label : ndarray, shape (n,)
+        Small whole numbers.
+    extremes_gy : ndarray, shape (labels, 2)
+        Exact minimum and maximum by label; not finite where there is none.
     """
-    total = float(volume_cc.sum())
-    if not total > 0:
-        raise DoseError("The structure has no volume.")
-    low, high = extremes_gy
-    mean = float(np.clip((dose_gy * volume_cc).sum() / total, low, high))
-    if high - low <= 1e-9 * max(abs(high), 1.0):
-        return Curve(np.array([low, high]), np.array([total, 0.0]), mean)
-    bin_gy = (high - low) / (NODES - 1)
-    begin = np.clip((dose_gy - 0.5 * spread_gy - low) / bin_gy, 0.0, NODES - 2.0)
-    end = np.clip((dose_gy + 0.5 * spread_gy - low) / bin_gy, begin + 1.0, NODES - 1.0)
+    dose, spread = spans
+    low = float(np.nanmin(extremes_gy))
+    bin_gy = max((float(np.nanmax(extremes_gy)) - low) / (NODES - 1), 1e-12)
+    half = spread * (0.5 / bin_gy)
+    middle = (dose - low) / bin_gy
+    begin = np.minimum(np.maximum(middle - half, 0.0), NODES - 2.0)
+    end = np.minimum(np.maximum(middle + half, begin + 1.0), NODES - 1.0)
     rate = volume_cc / (end - begin)
-    below = _ramps(begin, rate) - _ramps(end, rate)
-    falling = np.minimum.accumulate(np.clip(total - below, 0.0, total))
-    falling[0], falling[-1] = total, 0.0
-    return Curve(np.linspace(low, high, NODES), falling, mean)
+    count = len(extremes_gy)
+    at = np.concatenate([begin, end])
+    node = np.ceil(at).astype(np.int64)
+    node += np.concatenate([label, label]).astype(np.int64) * NODES
+    rate = np.concatenate([rate, -rate])
+    weight = np.bincount(node, rate, count * NODES).reshape(count, NODES).cumsum(axis=1)
+    moment = np.bincount(node, rate * at, count * NODES).reshape(count, NODES).cumsum(axis=1)
+    return Ramps(
+        low + bin_gy * np.arange(NODES),
+        np.arange(NODES, dtype=np.float64) * weight - moment,
+        np.bincount(label, volume_cc, count),
+        np.bincount(label, volume_cc * dose, count),
+        extremes_gy,
+    )
 
 
-def _ramps(start: Float, rate: Float) -> Float:
-    """Return the sum of ``rate (x - start)`` for x above start, at the nodes 0 … NODES-1, exactly."""
-    node = np.ceil(start).astype(np.int64)
-    weight = np.cumsum(np.bincount(node, rate, minlength=NODES)[:NODES])
-    moment = np.cumsum(np.bincount(node, rate * start, minlength=NODES)[:NODES])
-    ramps: Float = np.arange(NODES, dtype=np.float64) * weight - moment
-    return ramps
+@dataclass(frozen=True, eq=False)
+class Ramps:
+    """Volumes below each dose, by label.
+
+    Parameters
+    ----------
+    dose_gy : ndarray, shape (NODES,)
+        Evenly from the lowest to the highest dose of any label.
+    below_cc : ndarray, shape (labels, NODES)
+        Volume of each label with less dose.
+    total_cc, moment : ndarray, shape (labels,)
+        Volume, cc, and integral dose, Gy cc.
+    extremes_gy : ndarray, shape (labels, 2)
+        Minimum and maximum by label.
+    """
+
+    dose_gy: Float
+    below_cc: Float
+    total_cc: Float
+    moment: Float
+    extremes_gy: Float
+
+    def curve(self, labels: Sequence[int]) -> Curve:
+        """Return the curve of the union of some labels.
+
+        Raises
+        ------
+        DoseError
+            If there is no volume.
+        """
+        chosen = list(labels)
+        total = float(self.total_cc[chosen].sum())
+        if not total > 0:
+            raise DoseError("The structure has no volume.")
+        low = float(np.nanmin(self.extremes_gy[chosen, 0]))
+        high = float(np.nanmax(self.extremes_gy[chosen, 1]))
+        mean = min(max(float(self.moment[chosen].sum()) / total, low), high)
+        if high - low <= 1e-9 * max(abs(high), 1.0):
+            return Curve(np.array([low, high]), np.array([total, 0.0]), mean)
+        first = int(np.searchsorted(self.dose_gy, low, "right"))
+        last = max(int(np.searchsorted(self.dose_gy, high, "left")), first)
+        dose = np.concatenate([[low], self.dose_gy[first:last], [high]])
+        falling = total - self.below_cc[chosen, first:last].sum(axis=0)
+        falling = np.minimum.accumulate(np.minimum(np.maximum(falling, 0.0), total))
+        return Curve(dose, np.concatenate([[total], falling, [0.0]]), mean)

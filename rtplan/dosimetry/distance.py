@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Outline:
-    """All rings of one plane as flat arrays.
+    """Rings of one plane, or of a stack of planes, as flat arrays.
 
     Parameters
     ----------
@@ -54,15 +54,18 @@ class Outline:
         First vertex and number of vertices of the ring that a vertex belongs to.
     radius : ndarray, shape (n,)
         Radius of the circle of equal area of that ring, mm.
+    plane : ndarray, shape (n,)
+        Number of the plane that it lies in; planes rise.
     """
 
     points: Float
     start: Index
     length: Index
     radius: Float
+    plane: Index
 
     @classmethod
-    def of(cls, rings: Sequence[Float], radii: Sequence[float] = ()) -> Outline:
+    def of(cls, rings: Sequence[Float], radii: Sequence[float] = (), planes: Sequence[int] = ()) -> Outline:
         """Make an outline of closed rings, each of shape (n, 2), without a repeated first point."""
         counts = np.array([len(ring) for ring in rings], dtype=np.int64)
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -72,6 +75,7 @@ class Outline:
             np.repeat(starts, counts),
             np.repeat(counts, counts),
             np.repeat(np.asarray(radii, np.float64), counts),
+            np.repeat(np.asarray(planes or [0] * len(counts), np.int64), counts),
         )
 
     def neighbour(self, vertex: Index, by: int) -> Index:
@@ -80,22 +84,36 @@ class Outline:
         moved: Index = start + (vertex - start + by) % length
         return moved
 
+    def following(self) -> Index:
+        """Return for every vertex the number of the next one along its ring, shape (n,)."""
+        after = np.arange(1, len(self.points) + 1)
+        last = self.start + self.length == after
+        after[last] = self.start[last]
+        return after
+
+    def ends(self) -> Float:
+        """Return for every vertex the next one along its ring, mm, shape (n, 2)."""
+        ends: Float = self.points[self.following()]
+        return ends
+
     def split(self, longest_mm: float) -> Outline:
         """Return the outline with edges longer than this cut into equal parts (same polygons)."""
-        following = self.neighbour(np.arange(len(self.points)), 1)
-        edge = self.points[following] - self.points
+        edge = self.ends() - self.points
         parts = np.maximum(np.ceil(np.hypot(edge[:, 0], edge[:, 1]) / longest_mm), 1).astype(np.int64)
         if parts.max(initial=1) == 1:
             return self
         which = np.repeat(np.arange(len(parts)), parts)
-        begin = np.concatenate([[0], np.cumsum(parts)[:-1]])
+        begin = np.cumsum(parts) - parts
         share = (np.arange(len(which)) - begin[which]) / parts[which]
-        points = self.points[which] + share[:, None] * edge[which]
-        ring_starts = np.unique(self.start)
-        new_start = begin[ring_starts]
-        new_length = np.diff(np.concatenate([new_start, [len(points)]]))
-        ring = np.searchsorted(ring_starts, self.start)[which]
-        return Outline(points, new_start[ring], new_length[ring], self.radius[which])
+        ring_end = np.append(begin, len(which))[self.start + self.length]
+        start = begin[self.start]
+        return Outline(
+            self.points[which] + share[:, None] * edge[which],
+            start[which],
+            (ring_end - start)[which],
+            self.radius[which],
+            self.plane[which],
+        )
 
 
 def area(ring: Float) -> float:
@@ -114,16 +132,16 @@ def to_segments(points: Float, begin: Float, end: Float) -> Float:
     edge_u, edge_v = end[..., 0] - begin[..., 0], end[..., 1] - begin[..., 1]
     away_u, away_v = points[..., 0] - begin[..., 0], points[..., 1] - begin[..., 1]
     length = edge_u * edge_u + edge_v * edge_v
-    share = (away_u * edge_u + away_v * edge_v) / np.where(length > 0, length, 1.0)
+    share = (away_u * edge_u + away_v * edge_v) / np.maximum(length, 1e-300)
     share = np.minimum(np.maximum(share, 0.0), 1.0)
-    squared: Float = (away_u - share * edge_u) ** 2 + (away_v - share * edge_v) ** 2
+    away_u, away_v = away_u - share * edge_u, away_v - share * edge_v
+    squared: Float = away_u * away_u + away_v * away_v
     return squared
 
 
 def inside(points: Float, outline: Outline) -> NDArray[np.bool_]:
     """Whether points of shape (n, 2) lie inside, by exclusive or over all rings (even-odd rule)."""
-    begin = outline.points
-    end = begin[outline.neighbour(np.arange(len(begin)), 1)]
+    begin, end = outline.points, outline.ends()
     u, v = points[:, :1], points[:, 1:]
     crosses = (begin[:, 1] > v) != (end[:, 1] > v)
     rise = np.where(end[:, 1] == begin[:, 1], 1.0, end[:, 1] - begin[:, 1])
@@ -134,33 +152,30 @@ def inside(points: Float, outline: Outline) -> NDArray[np.bool_]:
 
 def signed_at(points: Float, outline: Outline) -> tuple[Float, Float]:
     """Return the signed distance, mm, of points (n, 2) and the radius of the nearest ring, by brute force."""
-    begin = outline.points
-    end = begin[outline.neighbour(np.arange(len(begin)), 1)]
-    squared = to_segments(points[:, None, :], begin[None], end[None])
+    squared = to_segments(points[:, None, :], outline.points[None], outline.ends()[None])
     nearest = squared.argmin(axis=1)
     distance = np.sqrt(squared[np.arange(len(points)), nearest])
     return np.where(inside(points, outline), -distance, distance), outline.radius[nearest]
 
 
-def inside_lattice(lattice: Lattice, outline: Outline) -> NDArray[np.bool_]:
-    """Whether each cell centre lies inside (even-odd), shape (nv, nu), by one sweep over the edges."""
-    begin = outline.points
-    end = begin[outline.neighbour(np.arange(len(begin)), 1)]
+def inside_lattice(lattice: Lattice, outline: Outline, planes: int = 1) -> NDArray[np.bool_]:
+    """Whether each cell centre lies inside (even-odd), shape (planes, nv, nu), by one sweep over the edges."""
     rows, columns = lattice.shape
-    low = np.minimum(begin[:, 1], end[:, 1])
-    high = np.maximum(begin[:, 1], end[:, 1])
-    first = np.ceil((low - lattice.corner_mm[1]) / lattice.step_mm - 0.5).astype(np.int64).clip(0, rows)
-    last = np.ceil((high - lattice.corner_mm[1]) / lattice.step_mm - 0.5).astype(np.int64).clip(0, rows)
-    count = last - first
+    begin = (outline.points - lattice.corner_mm) / lattice.step_mm - 0.5
+    end = begin[outline.following()]
+    above = np.ceil(begin[:, 1]).astype(np.int64).clip(0, rows)
+    beyond = above[outline.following()]
+    first = np.minimum(above, beyond)
+    count = np.maximum(above, beyond) - first
     edge = np.repeat(np.arange(len(begin)), count)
-    offset = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
-    row = first[edge] + offset
-    v = lattice.corner_mm[1] + (row + 0.5) * lattice.step_mm
-    slope = (end[edge, 0] - begin[edge, 0]) / (end[edge, 1] - begin[edge, 1])
-    u = begin[edge, 0] + (v - begin[edge, 1]) * slope
-    column = np.ceil((u - lattice.corner_mm[0]) / lattice.step_mm - 0.5).astype(np.int64).clip(0, columns)
-    flips = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1))
-    odd: NDArray[np.bool_] = (flips.reshape(rows, columns + 1).cumsum(axis=1)[:, :-1] & 1).astype(bool)
+    row = np.arange(len(edge)) + (first - np.cumsum(count) + count)[edge]
+    rise = end[:, 1] - begin[:, 1]
+    slope = (end[:, 0] - begin[:, 0]) / np.where(rise == 0.0, 1.0, rise)
+    u = begin[edge, 0] + (row - begin[edge, 1]) * slope[edge]
+    column = np.ceil(u).astype(np.int64).clip(0, columns)
+    key = (outline.plane[edge] * rows + row) * (columns + 1) + column
+    flips = np.bincount(key, minlength=planes * rows * (columns + 1)).reshape(planes, rows, columns + 1)
+    odd: NDArray[np.bool_] = (flips[:, :, :-1].cumsum(axis=2) & 1).astype(bool)
     return odd
 
 
@@ -187,89 +202,111 @@ def signed_lattice(
     -------
     distance, radius : ndarray, shape (planes, nv, nu)
     """
-    fine = [outline.split(0.5 * lattice.step_mm) for outline in outlines]
-    odd = np.stack([inside_lattice(lattice, outline) for outline in outlines])
-    nearest, rough = _nearest_vertex(lattice, fine)
-    offsets = np.cumsum([0, *(len(outline.points) for outline in fine)])
-    near = rough < 3.0 * lattice.step_mm
+    stack = _stacked(outlines).split(0.5 * lattice.step_mm)
+    odd = inside_lattice(lattice, stack, len(outlines))
+    nearest, distance = _nearest_vertex(lattice, stack, len(outlines))
+    near = distance < 3.0 * lattice.step_mm
     ends = [k for k, wanted in enumerate(whole) if wanted]
     for k in ends:
         near[k] |= odd[k]
-    near[1:] |= odd[1:] != odd[:-1]
-    near[:-1] |= odd[1:] != odd[:-1]
-    need = ndimage.maximum_filter1d(near.view(np.uint8), 2 * reach + 1, axis=0, mode="nearest").astype(bool)
+    differ = odd[1:] != odd[:-1]
+    near[1:] |= differ
+    near[:-1] |= differ
+    need = near.copy()
+    for by in range(1, min(reach, len(near) - 1) + 1):
+        need[by:] |= near[:-by]
+        need[:-by] |= near[by:]
     for k in ends:
         need[max(k - 3, 0) : k + 4] |= near[k]
-    joined = Outline(
-        np.concatenate([outline.points for outline in fine]),
-        np.concatenate([outline.start + o for outline, o in zip(fine, offsets, strict=False)]),
-        np.concatenate([outline.length for outline in fine]),
-        np.concatenate([outline.radius for outline in fine]),
+    wanted = np.flatnonzero(need)
+    vertex, exact = _refine(lattice, stack, _with_rim(nearest), wanted, need.shape)
+    distance.ravel()[wanted] = exact
+    radius = stack.radius.take(nearest)
+    radius.ravel()[wanted] = stack.radius.take(vertex)
+    np.negative(distance, out=distance, where=odd)
+    return distance, radius
+
+
+def _stacked(outlines: Sequence[Outline]) -> Outline:
+    """Return the outlines of single planes as one, numbered in their order."""
+    counts = [len(outline.points) for outline in outlines]
+    before = np.repeat(np.cumsum([0, *counts[:-1]]), counts)
+    return Outline(
+        np.concatenate([outline.points for outline in outlines]),
+        np.concatenate([outline.start for outline in outlines]) + before,
+        np.concatenate([outline.length for outline in outlines]),
+        np.concatenate([outline.radius for outline in outlines]),
+        np.repeat(np.arange(len(outlines)), counts),
     )
-    plane, row, column = np.nonzero(need)
-    points = np.stack([lattice.u_mm[column], lattice.v_mm[row]], axis=1)
-    seeds = _best_seed(points, nearest, (plane, row, column), joined)
-    vertex, exact = _refine(points, seeds, joined, lattice.step_mm)
-    distance = rough
-    distance[need] = exact
-    radius = joined.radius[nearest]
-    radius[need] = joined.radius[vertex]
-    return np.where(odd, -distance, distance), radius
 
 
-def _nearest_vertex(lattice: Lattice, fine: Sequence[Outline]) -> tuple[Index, Float]:
-    """Return about the nearest vertex (index over all planes) of each cell and about its distance."""
+def _nearest_vertex(lattice: Lattice, stack: Outline, planes: int) -> tuple[Index, Float]:
+    """Return about the nearest vertex of each cell and about its distance, mm, shape (planes, nv, nu)."""
     rows, columns = lattice.shape
-    seed = np.full((len(fine), rows, columns), -1, dtype=np.int64)
-    base = 0
-    for k, outline in enumerate(fine):
-        at = np.floor((outline.points - lattice.corner_mm) / lattice.step_mm).astype(np.int64)
-        seed[k, at[:, 1].clip(0, rows - 1), at[:, 0].clip(0, columns - 1)] = base + np.arange(len(at))
-        base += len(at)
-    away, place = np.empty(seed.shape), np.empty((2, *seed.shape), dtype=np.int32)
-    for k in range(len(fine)):
-        away[k], place[:, k] = ndimage.distance_transform_edt(seed[k] < 0, return_indices=True)
-    planes = np.arange(len(fine))[:, None, None]
-    return seed[planes, place[0], place[1]], away * lattice.step_mm
+    at = np.floor((stack.points - lattice.corner_mm) / lattice.step_mm).astype(np.int64)
+    row, column = at[:, 1].clip(0, rows - 1), at[:, 0].clip(0, columns - 1)
+    seed = np.full((planes, rows, columns), -1, dtype=np.int64)
+    seed[stack.plane, row, column] = np.arange(len(at))
+    empty = seed < 0
+    place = np.empty((planes, 2, rows, columns), dtype=np.int32)
+    for k in range(planes):
+        ndimage.distance_transform_edt(empty[k], return_distances=False, return_indices=True, indices=place[k])
+    cell = place[:, 0] * columns + place[:, 1]
+    down, right = place[:, 0] - np.arange(rows)[:, None], place[:, 1] - np.arange(columns)
+    cell += (np.arange(planes, dtype=np.int32) * rows * columns)[:, None, None]
+    return seed.ravel().take(cell), lattice.step_mm * np.sqrt(down * down + right * right)
 
 
-def _best_seed(points: Float, nearest: Index, cells: tuple[NDArray[np.intp], ...], outline: Outline) -> Index:
-    """Return the nearest of the vertices that a cell and its neighbours found, per cell."""
-    plane, row, column = cells
-    _, rows, columns = nearest.shape
-    vertex = nearest[cells]
-    best = _squared(points, outline.points[vertex])
-    for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1), (2, 2), (2, -2), (-2, 2), (-2, -2)):
-        at = (plane, np.clip(row + down, 0, rows - 1), np.clip(column + right, 0, columns - 1))
-        other = nearest[at]
-        away = _squared(points, outline.points[other])
-        better = away < best
-        vertex, best = np.where(better, other, vertex), np.where(better, away, best)
-    return vertex
+def _with_rim(nearest: Index) -> Index:
+    """Return the nearest vertices with the outermost cells repeated twice on each side of a plane."""
+    planes, rows, columns = nearest.shape
+    wider = np.empty((planes, rows + 4, columns + 4), nearest.dtype)
+    wider[:, 2:-2, 2:-2] = nearest
+    wider[:, :2, 2:-2], wider[:, -2:, 2:-2] = nearest[:, :1], nearest[:, -1:]
+    wider[:, :, :2], wider[:, :, -2:] = wider[:, :, 2:3], wider[:, :, -3:-2]
+    return wider
 
 
-def _refine(points: Float, vertex: Index, outline: Outline, step_mm: float) -> tuple[Index, Float]:
-    """Walk along each ring to the nearest vertex; return it and the exact distance to its two edges."""
-    spacing = np.maximum(2.0 * np.pi * outline.radius / outline.length, 1e-6 * step_mm)
-    levels = np.clip(np.ceil(np.log2(step_mm / spacing)), 0, 8).astype(np.int64)[vertex]
-    best = _squared(points, outline.points[vertex])
+def _refine(
+    lattice: Lattice, stack: Outline, nearest: Index, wanted: Index, shape: tuple[int, ...]
+) -> tuple[Index, Float]:
+    """Return the nearest vertex and the exact distance of some cells (flat places in ``shape``).
+
+    From the nearest of the vertices that a cell and its neighbours found it walks along the ring.
+    """
+    plane, row, column = np.unravel_index(wanted, shape)
+    u, v = lattice.u_mm.take(column), lattice.v_mm.take(row)
+    wide = nearest.shape[2]
+    home = (plane * nearest.shape[1] + row + 2) * wide + column + 2
+    flat = nearest.ravel()
+    pu, pv = np.ascontiguousarray(stack.points.T)
+
+    def squared(vertex: Index) -> Float:
+        away_u, away_v = pu.take(vertex) - u, pv.take(vertex) - v
+        return away_u * away_u + away_v * away_v
+
+    vertex = flat.take(home)
+    best = squared(vertex)
+    for by in (wide, -wide, 1, -1):
+        _take_better(vertex, best, flat.take(home + by), squared)
+    spacing = np.maximum(2.0 * np.pi * stack.radius / stack.length, 1e-6 * lattice.step_mm)
+    levels = np.clip(np.ceil(np.log2(lattice.step_mm / spacing)), 0, 8).astype(np.int64)
+    every = np.arange(len(pu))
     for level in range(int(levels.max(initial=0)), -1, -1):
-        rows = np.nonzero(levels >= level)[0]
         for by in (-(1 << level), 1 << level):
-            other = outline.neighbour(vertex[rows], by)
-            away = _squared(points[rows], outline.points[other])
-            better = away < best[rows]
-            vertex[rows] = np.where(better, other, vertex[rows])
-            best[rows] = np.minimum(away, best[rows])
-    before, after = outline.neighbour(vertex, -1), outline.neighbour(vertex, 1)
-    here = outline.points[vertex]
-    squared = np.minimum(
-        to_segments(points, here, outline.points[after]), to_segments(points, outline.points[before], here)
-    )
-    return vertex, np.sqrt(squared)
+            ahead = np.where(levels >= level, stack.neighbour(every, by), every)
+            _take_better(vertex, best, ahead.take(vertex), squared)
+    points = np.stack([u, v], axis=1)
+    ends = stack.ends()
+    before = stack.neighbour(every, -1).take(vertex)
+    on = to_segments(points, stack.points[vertex], ends[vertex])
+    off = to_segments(points, stack.points[before], ends[before])
+    return vertex, np.sqrt(np.minimum(on, off))
 
 
-def _squared(a: Float, b: Float) -> Float:
-    away = a - b
-    squared: Float = away[:, 0] ** 2 + away[:, 1] ** 2
-    return squared
+def _take_better(vertex: Index, best: Float, other: Index, squared: Callable[[Index], Float]) -> None:
+    """Put another vertex, in place, where it is nearer."""
+    away = squared(other)
+    better = away < best
+    np.copyto(vertex, other, where=better)
+    np.minimum(best, away, out=best)

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid, Mask, Structure
-from rtplan.dosimetry.cells import PARTS, Cells
-from rtplan.dosimetry.curve import Curve
+from rtplan.dosimetry.cells import CORE, PARTS, Cells
 from rtplan.dosimetry.histogram import Dvh, Settings
 from rtplan.dosimetry.reading import MetricValue, value
 from rtplan.dosimetry.sampled import Sampled
@@ -22,10 +21,18 @@ __all__ = ["Dvh", "MetricValue", "Settings", "dvh", "dvhs", "value"]
 
 Float = NDArray[np.float64]
 
-#: The first cells' side is this part of the cube root of the volume; each next side is this much smaller.
-FIRST_STEP, FINER = 11.0, 1.6
-#: Times as many cells at the next side.
-GROWTH = 3.5
+#: Cells across the cube root of the volume: of contours, by the tolerance between these two numbers, …
+FEWEST, MOST = 10.0, 26.0
+#: … so that the error of D98 and D2, about ``ERROR span (side / root)²``, keeps the tolerance.
+ERROR = 0.11
+#: Voxels per side of the dose that the span is taken from.
+FINEST_LOOK = 32
+#: Longest side of a lattice cell, mm.
+LONGEST_MM = 8.0
+#: Each next side is this much smaller; times as many cells.
+FINER, GROWTH = 1.6, 3.5
+#: Cells of a mask that are aimed at.
+MASK_CELLS = 30_000
 
 
 def dvh(structure: Structure, dose: Dose, settings: Settings | None = None) -> Dvh:
@@ -68,25 +75,22 @@ def dvhs(structure: Structure, doses: Sequence[Dose], settings: Settings | None 
     for dose in doses[1:]:
         doses[0].demand_same_grid(dose)
     _demand_frame(structure, doses[0].grid)
-    coarse, fine = _refined(structure, doses[0], settings)
-    read_coarse, read_fine = Sampled.of(coarse, doses, settings), Sampled.of(fine, doses, settings)
-    return tuple(_finish(structure.name, read_fine, read_coarse, i, doses[i]) for i in range(len(doses)))
+    read = _refined(structure, doses, settings)
+    return tuple(_finish(structure.name, read, i, dose) for i, dose in enumerate(doses))
 
 
-def _refined(structure: Structure, dose: Dose, settings: Settings) -> tuple[Cells, Cells]:
-    """Return the last two samplings: the first whose error is within the tolerance, and the one before."""
-    levels = _levels(structure, dose.grid)
-    coarse = Sampled.of(next(levels), [dose], settings)
-    _demand_covered(structure.name, coarse)
-    fine = coarse
-    for cells in levels:
-        fine = Sampled.of(cells, [dose], settings)
-        if _error_left(coarse.reading(0), fine.reading(0), settings) <= 1.0:
+def _refined(structure: Structure, doses: Sequence[Dose], settings: Settings) -> Sampled:
+    """Return the first sampling whose error is within the tolerance."""
+    read = None
+    for cells in _levels(structure, doses[0], settings):
+        if read is not None and len(cells.index) > settings.most_cells:
             break
-        if GROWTH * len(cells.points) > settings.most_cells:
+        read = Sampled.of(cells, doses[:1], settings)
+        _demand_covered(structure.name, read)
+        if _error_left(read, settings) <= 1.0 or GROWTH * len(cells.index) > settings.most_cells:
             break
-        coarse = fine
-    return coarse.cells, fine.cells
+    assert read is not None
+    return read if len(doses) == 1 else Sampled.of(read.cells, doses, settings)
 
 
 def _demand_frame(structure: Structure, grid: Grid) -> None:
@@ -100,21 +104,18 @@ def _demand_frame(structure: Structure, grid: Grid) -> None:
         )
 
 
-def _levels(structure: Structure, grid: Grid) -> Iterator[Cells]:
+def _levels(structure: Structure, dose: Dose, settings: Settings) -> Iterator[Cells]:
     """Yield the structure's cells, coarse to fine."""
     region = structure.region
     try:
         if isinstance(region, Mask):
-            parts = count_for(region, 30_000)
-            yield cells_of_mask(region, parts)
-            while parts != 8:
-                parts = {True: min(2 * parts, 8), False: -(-parts // 2)}[parts > 0]
-                parts = 1 if parts == -1 else parts
-                yield cells_of_mask(region, parts)
-            return
+            wanted: float = MASK_CELLS
+            while True:
+                yield cells_of_mask(region, count_for(region, wanted))
+                wanted *= GROWTH
         solid = Solid.of(region, structure.name)
-        thickness = float(np.abs(grid.direction.T @ solid.axes[2]) @ np.array(grid.spacing_zyx_mm))
-        step = _first_step(solid, thickness)
+        thickness = float(np.abs(dose.grid.direction.T @ solid.axes[2]) @ np.array(dose.grid.spacing_zyx_mm))
+        step = _first_step(solid, thickness, dose, settings)
         while True:
             yield cells_of(solid, step, single_slice_mm=thickness)
             step /= FINER
@@ -122,20 +123,40 @@ def _levels(structure: Structure, grid: Grid) -> Iterator[Cells]:
         raise StructureError(wrong.message, where=structure.name) from None
 
 
-def _first_step(solid: Solid, thickness: float) -> float:
-    """Return a part of the cube root of about the volume, mm."""
+def _first_step(solid: Solid, thickness: float, dose: Dose, settings: Settings) -> float:
+    """Return the side of the lattice that about keeps the tolerance (`ERROR`), mm."""
     heights = solid.heights_mm
     gap = float(np.median(np.diff(heights))) if len(heights) > 1 else thickness
-    surface = sum(np.pi * radius**2 for plane in solid.levels[0] for radius in plane.radii_mm)
-    return float(max((surface * gap) ** (1 / 3) / FIRST_STEP, 0.05))
+    radii = np.concatenate([plane.radii_mm for plane in solid.levels[0]])
+    root = min(float((np.pi * (radii**2).sum() * gap) ** (1 / 3)), 1.6 * float(np.median(radii)))
+    span, highest = _span(solid, dose)
+    across = np.sqrt(ERROR * span / (settings.tolerance_gy * max(highest / 60.0, 1e-6)))
+    return float(min(max(root / min(max(across, FEWEST), MOST), 0.02), LONGEST_MM))
 
 
-def _error_left(a: Curve, b: Curve, settings: Settings) -> float:
+def _span(solid: Solid, dose: Dose) -> tuple[float, float]:
+    """Return the span of the dose over the box of the structure, Gy, and its highest value there."""
+    rings = [ring for plane in solid.levels[0] for ring in plane.rings]
+    low, high = np.min([r.min(axis=0) for r in rings], axis=0), np.max([r.max(axis=0) for r in rings], axis=0)
+    heights = solid.heights_mm
+    box = np.array([[*low, heights[0]], [*high, heights[-1]]])
+    corners = np.array([[box[i, 0], box[j, 1], box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    index = dose.grid.to_index(corners @ solid.axes)
+    size = np.array(dose.grid.shape)
+    start = np.clip(np.floor(index.min(axis=0)).astype(int), 0, size - 1)
+    stop = np.clip(np.ceil(index.max(axis=0)).astype(int) + 1, start + 1, size)
+    stride = 1 + (stop - start) // FINEST_LOOK
+    values = dose.array[tuple(slice(*part) for part in zip(start, stop, stride, strict=True))]
+    return float(values.max()) - float(values.min()), float(values.max())
+
+
+def _error_left(read: Sampled, settings: Settings) -> float:
     """Return the error left in the leading metrics, for convergence with the square, over the tolerance."""
+    a, b = read.coarse[0], read.ramps[0].curve(PARTS[settings.caps])
     shares = np.array([0.985, 0.98, 0.975, 0.5, 0.025, 0.02, 0.015])
     worst = max(abs(a.dose_at(a.total_cc * s) - b.dose_at(b.total_cc * s)) for s in shares)
     allowed = settings.tolerance_gy * max(b.max_gy / 60.0, 1e-6)
-    return max(worst, abs(a.mean_gy - b.mean_gy)) / (FINER**2 - 1.0) / allowed
+    return max(worst, abs(a.mean_gy - b.mean_gy)) / 3.0 / allowed
 
 
 def _demand_covered(name: str, sampled: Sampled) -> float:
@@ -150,28 +171,29 @@ def _demand_covered(name: str, sampled: Sampled) -> float:
     return covered
 
 
-def _curves(fine: Sampled, number: int) -> dict[str, Curve]:
-    """Return the curves of all cap policies and of the extremes for the cap bound."""
-    if not fine.cells.cap.any():
-        return {fine.settings.caps: fine.reading(number)}
-    return {caps: fine.reading(number, caps) for caps in PARTS if fine.cells.volume_of(caps) > 0}
-
-
-def _finish(name: str, fine: Sampled, coarse: Sampled, number: int, dose: Dose) -> Dvh:
-    settings = fine.settings
-    covered = _demand_covered(name, fine)
-    curves = _curves(fine, number)
-    bounds = settings.outside == "bounds" and covered < 1.0 - 1e-6
-    upper = fine.reading(number, outside_gy=fine.highest[number]) if bounds else None
+def _finish(name: str, read: Sampled, number: int, dose: Dose) -> Dvh:
+    settings = read.settings
+    covered = _demand_covered(name, read)
+    held = set(read.cells.labels())
+    ramps = read.ramps[number]
+    curves = {
+        caps: ramps.curve(parts)
+        for caps, parts in PARTS.items()
+        if caps == settings.caps or (held & set(parts) and held != {CORE})
+    }
+    upper = None
+    if settings.outside == "bounds" and covered < 1.0 - 1e-6:
+        highest = float(dose.array.max())
+        upper = read.reads[number].ramps(read.cells, read.covered, highest).curve(PARTS[settings.caps])
     return Dvh(
         name=name,
         curves=curves,
-        coarse=coarse.reading(number),
+        coarse=read.coarse[number],
         covered_fraction=covered,
         settings=settings,
         upper=upper,
         kind=dose.kind,
         fractions=dose.fractions,
-        notes=fine.cells.notes,
-        grain_gy=float(np.median(fine.spreads[number])),
+        notes=read.cells.notes,
+        grain_gy=float(np.median(read.reads[number].span_gy)),
     )

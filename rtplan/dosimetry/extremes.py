@@ -8,20 +8,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
+Index = NDArray[np.int64]
 Labels = NDArray[np.int8]
 
-#: Surface cells and inner cells per part of the structure and per extreme from which the search starts.
-SURFACE_STARTS, INNER_STARTS = 24, 2
+#: Surface cells, spots and inner cells per part of the structure and per extreme where the search starts.
+SURFACE_STARTS, SPOT_STARTS, INNER_STARTS = 12, 12, 2
 #: How far a search may leave its surface cell, in sides.
-FARTHEST = 0.75
+FARTHEST = 1.0
 #: Places along each side of an inner cell, in sides from its centre.
-_SIDE = np.linspace(-0.5, 0.5, 5)
+_SIDE = np.linspace(-0.5, 0.5, 3)
 _PLACES = np.stack(np.meshgrid(_SIDE, _SIDE, _SIDE, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 @dataclass(frozen=True, eq=False)
+class Surface:
+    """Where on a structure the extremes may lie; all along u, v and n.
+
+    Parameters
+    ----------
+    inner : ndarray, shape (k,)
+        Rows of the cells that lie wholly inside, holes taken away.
+    normal : ndarray, shape (p, 3)
+        Outward unit normal of the surface in each cut cell (of voxels, which have none: zeros).
+    distance_mm : ndarray, shape (p,)
+        Of the cell's centre from the surface, negative inside.
+    second : ndarray, shape (p, 6)
+        Second derivatives (uu, vv, nn, uv, un, vn) of the level function over its gradient's length, 1/mm.
+    spots, spot_index, spot_label : ndarray, shapes (m, 3), (m,) and (m,)
+        Vertices and points of flat ends, mm; the lattice cell near each; the part it is of.
+    """
+
+    inner: Index
+    normal: Float
+    distance_mm: Float
+    second: Float
+    spots: Float
+    spot_index: Index
+    spot_label: Labels
+
+
+@dataclass(frozen=True, eq=False)
 class Patches:
-    """Pieces of a curved surface, one per surface cell, as quadrics in the structure's frame (u, v, n).
+    """Pieces of a curved surface, one per surface cell, as quadrics along u, v and n.
 
     Parameters
     ----------
@@ -30,101 +58,96 @@ class Patches:
     normal : ndarray, shape (m, 3)
         Outward unit normals.
     second : ndarray, shape (m, 6)
-        Second derivatives (uu, vv, nn, uv, un, vn) of the level function over its gradient's length, 1/mm.
+        As in `Surface`.
     width_mm : ndarray, shape (m, 3)
         Sides of the cells.
-    low_mm, high_mm : ndarray, shape (m,)
-        Heights between which the piece lies.
-    label : ndarray of int8, shape (m,)
-        Part of the structure.
+    middle_mm : ndarray, shape (m,)
+        Heights of the cells' centres: a piece lies within its cell's height.
     """
 
     points: Float
     normal: Float
     second: Float
     width_mm: Float
-    low_mm: Float
-    high_mm: Float
-    label: Labels
+    middle_mm: Float
 
-    def farther(self, rows: NDArray[np.intp], gradient: Float) -> Float:
-        """Return points of some patches, within their heights, where a dose of this gradient is highest."""
-        normal = self.normal[rows]
-        a, b, c, d, e, f = self.second[rows].T
+    def farther(self, gradient: Float) -> Float:
+        """Return a point of each patch, within its heights, where a dose of this gradient is highest."""
+        a, b, c, d, e, f = self.second.T
         bend = np.stack([np.stack([a, d, e], -1), np.stack([d, b, f], -1), np.stack([e, f, c], -1)], -2)
-        basis = _tangents(normal)
-        shape = np.einsum("nai,nij,nbj->nab", basis, bend, basis)
+        basis = _tangents(self.normal)
+        shape = basis @ bend @ basis.transpose(0, 2, 1)
         along = np.einsum("nai,ni->na", basis, gradient)
-        outward = np.einsum("ni,ni->n", normal, gradient)
+        outward = np.einsum("ni,ni->n", self.normal, gradient)
         curve, turn = np.linalg.eigh(shape * outward[:, None, None])
         pull = np.einsum("nab,na->nb", turn, along)
         held = curve > 1e-9
         move = np.where(held, pull / np.where(held, curve, 1.0), 0.0)
-        most = FARTHEST * self.width_mm[rows].max(axis=1, keepdims=True)
+        most = FARTHEST * self.width_mm.max(axis=1, keepdims=True)
         move = np.clip(move, -most, most)
         outward = np.where(outward != 0, outward, 1.0)
+        across = np.einsum("nab,nai->nbi", turn, basis)
 
         def moved(part: Float) -> Float:
             to = part[:, None] * move
             drop = 0.5 * (to**2 * curve).sum(axis=1) / outward
-            there: Float = np.einsum("nb,nab,nai->ni", to, turn, basis) - drop[:, None] * normal
+            there: Float = np.einsum("nb,nbi->ni", to, across) - drop[:, None] * self.normal
             return there
 
-        whole = moved(np.ones(len(rows)))
-        start = self.points[rows]
-        room = np.where(whole[:, 2] > 0, self.high_mm[rows] - start[:, 2], start[:, 2] - self.low_mm[rows])
+        whole = moved(np.ones(len(move)))
+        half, off = 0.5 * self.width_mm[:, 2], self.points[:, 2] - self.middle_mm
+        room = np.where(whole[:, 2] > 0, half - off, half + off)
         part = np.clip(room / np.maximum(np.abs(whole[:, 2]), 1e-9), 0.0, 1.0)
-        found = start + moved(part)
-        return found[(found[:, 2] > self.low_mm[rows] - 1e-3) & (found[:, 2] < self.high_mm[rows] + 1e-3)]
+        found: Float = self.points + moved(part)
+        return found
+
+    def within(self, points: Float) -> NDArray[np.bool_]:
+        """Whether points, one per patch, lie within the patches' heights."""
+        held: NDArray[np.bool_] = (
+            np.abs(points[:, 2] - self.middle_mm) < 0.5 * self.width_mm[:, 2] + 1e-3
+        )
+        return held
 
 
 def _tangents(normal: Float) -> Float:
     """Return two unit vectors across each normal, shape (n, 2, 3)."""
     least = np.eye(3)[np.abs(normal).argmin(axis=1)]
-    first = np.cross(normal, least)
-    first /= np.linalg.norm(first, axis=1)[:, None]
-    return np.stack([first, np.cross(normal, first)], axis=1)
+    first = _cross(normal, least)
+    first /= np.maximum(np.sqrt((first * first).sum(axis=1)), 1e-12)[:, None]
+    return np.stack([first, _cross(normal, first)], axis=1)
 
 
-def surface_search(patches: Patches, dose: Float, gradient: Float) -> tuple[Float, Labels]:
-    """Return points on the surface where the dose may be highest or lowest, and their parts.
+def _cross(a: Float, b: Float) -> Float:
+    turned: Float = a[:, (1, 2, 0)] * b[:, (2, 0, 1)] - a[:, (2, 0, 1)] * b[:, (1, 2, 0)]
+    return turned
+
+
+def starts(score: Float, span: Float, label: Labels, count: int) -> tuple[Index, Float]:
+    """Return the rows where the dose may be highest or lowest, by part, and 1 or -1 for each.
 
     Parameters
     ----------
-    patches : Patches
-    dose : ndarray, shape (m,)
-        At the patches' points, Gy.
-    gradient : ndarray, shape (m, 3)
-        In the structure's frame, Gy/mm.
-
-    Returns
-    -------
-    points : ndarray, shape (k, 3)
-        In the structure's frame, mm.
-    labels : ndarray of int8, shape (k,)
+    score, span : ndarray, shape (n,)
+        Dose and how much more or less it may be nearby, Gy.
+    label : ndarray, shape (n,)
+        Part of the structure.
+    count : int
+        Rows per part and extreme.
     """
-    across = gradient - np.einsum("ij,ij->i", gradient, patches.normal)[:, None] * patches.normal
-    gain = np.linalg.norm(across, axis=1) * patches.width_mm.max(axis=1)
-    found, labels = [np.zeros((0, 3))], [np.zeros(0, np.int8)]
-    for label in np.unique(patches.label):
-        here = np.nonzero(patches.label == label)[0]
+    rows, signs = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for part in np.nonzero(np.bincount(label, minlength=1))[0]:
+        here = np.flatnonzero(label == part)
         for sign in (1.0, -1.0):
-            rows = here[_largest(sign * dose[here] + 0.5 * gain[here], SURFACE_STARTS)]
-            ends = patches.farther(rows, sign * gradient[rows])
-            found.append(ends)
-            labels.append(np.full(len(ends), label, np.int8))
-    return np.concatenate(found), np.concatenate(labels)
+            best = here[_largest(sign * score[here] + span[here], count)]
+            rows.append(best)
+            signs.append(np.full(len(best), sign))
+    return np.concatenate(rows), np.concatenate(signs)
 
 
-def inner_search(centre: Float, width_mm: Float, label: Labels, dose: Float) -> tuple[Float, Labels]:
-    """Return points in the hottest and the coldest of the cells that lie wholly inside, and their parts."""
-    rows = [np.zeros(0, np.intp)]
-    for part in np.unique(label):
-        here = np.nonzero(label == part)[0]
-        rows += [here[_largest(sign * dose[here], INNER_STARTS)] for sign in (1.0, -1.0)]
-    chosen = np.unique(np.concatenate(rows))
-    points = (centre[chosen, None, :] + _PLACES * width_mm[chosen, None, :]).reshape(-1, 3)
-    return points, np.repeat(label[chosen], len(_PLACES))
+def inside_of(centre: Float, width_mm: Float, label: Labels) -> tuple[Float, Labels]:
+    """Return points all over some cells, shape (125 k, 3), and their parts."""
+    points = (centre[:, None, :] + _PLACES * width_mm[:, None, :]).reshape(-1, 3)
+    return points, np.repeat(label, len(_PLACES))
 
 
 def _largest(values: Float, count: int) -> NDArray[np.intp]:

@@ -1,13 +1,12 @@
-"""Dose at points between the voxels: trilinear, or cubic B-spline through the voxel values."""
+"""Dose between the voxels: trilinear, or local cubic through the voxel values; at points and on lattices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from rtplan.domain import Dose, Grid
 from rtplan.errors import DoseError
@@ -15,101 +14,212 @@ from rtplan.errors import DoseError
 Float = NDArray[np.float64]
 Interpolation = Literal["linear", "cubic"]
 
-#: Order of the spline by name.
-ORDERS: dict[str, int] = {"linear": 1, "cubic": 3}
+#: Points whose taps are gathered at once.
+CHUNK = 40_000
+#: Parts of a voxel by which a lattice that counts as parallel to the dose grid may drift over the grid.
+PARALLEL = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """Points of a structure on a dose grid, made once for all doses on that grid.
+class Axes:
+    """A rectangular lattice in patient space: unit vectors and the places along each.
 
     Parameters
     ----------
-    coordinates : ndarray, shape (3, n)
-        Fractional indices (k, j, i) within the crop, clamped to its voxel centres.
-    covered : ndarray of bool, shape (n,)
-        Whether the point lies inside the dose grid's outer faces. In the outer half voxel the dose is
-        that at the nearest voxel centre.
+    directions : ndarray, shape (3, 3)
+        Unit vectors u, v, n as rows, LPS.
+    n_mm, v_mm, u_mm : ndarray, shapes (L,), (V,) and (U,)
+        Places along each: the lattice's point [l, v, u] is ``u_mm[u] u + v_mm[v] v + n_mm[l] n``.
     """
 
-    coordinates: Float
-    covered: NDArray[np.bool_]
+    directions: Float
+    n_mm: Float
+    v_mm: Float
+    u_mm: Float
 
-    @classmethod
-    def of(cls, points: Float, grid: Grid, start: NDArray[np.int64], shape: tuple[int, int, int]) -> Place:
-        """Locate patient points (n, 3), LPS mm, in the crop ``[start, start + shape)`` of a grid."""
-        index = grid.to_index(points)
-        size = np.array(grid.shape)
-        within = (index > -0.5 - 1e-6) & (index < size - 0.5 + 1e-6)
-        covered = within[:, 0] & within[:, 1] & within[:, 2]
-        inside = np.clip(index - start, 0.0, np.array(shape) - 1.0)
-        return cls(np.ascontiguousarray(inside.T), covered)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Numbers of points along n, v and u."""
+        return len(self.n_mm), len(self.v_mm), len(self.u_mm)
 
-
-def crop_around(points: Float, grid: Grid, margin: int = 9) -> tuple[NDArray[np.int64], tuple[int, int, int]]:
-    """Return start and shape of the part of a grid that holds all points with a margin in voxels."""
-    index = grid.to_index(points)
-    size = np.array(grid.shape)
-    start = np.clip(np.floor(index.min(axis=0)).astype(np.int64) - margin, 0, size - 1)
-    stop = np.clip(np.ceil(index.max(axis=0)).astype(np.int64) + margin + 1, start + 1, size)
-    z, y, x = stop - start
-    return start, (int(z), int(y), int(x))
+    def corners(self) -> Float:
+        """Return the eight outermost points, LPS mm, shape (8, 3)."""
+        ends = [
+            [u, v, n]
+            for u in (self.u_mm.min(), self.u_mm.max())
+            for v in (self.v_mm.min(), self.v_mm.max())
+            for n in (self.n_mm.min(), self.n_mm.max())
+        ]
+        corners: Float = np.array(ends) @ self.directions
+        return corners
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A dose in a crop, ready to be read between voxels.
+    """A dose in a crop of its grid, ready to be read between voxels.
 
     Parameters
     ----------
     values : ndarray, shape (z, y, x)
-        Dose at the voxel centres, Gy.
-    coefficients : ndarray, shape (z, y, x)
-        Spline coefficients (the values themselves for linear).
+        Dose at the voxel centres, Gy. Where the crop reaches a face of the grid, the values are carried on
+        by one voxel (by a parabola for cubic).
+    start : ndarray, shape (3,)
+        Index in the grid of the first of ``values``.
+    grid : Grid
+        The whole dose grid.
     interpolation : str
-        ``linear`` or ``cubic``.
-    to_lps : ndarray, shape (3, 3)
-        Takes a gradient per voxel (k, j, i) to Gy/mm (x, y, z).
+        ``linear``, or ``cubic``: the local cubic of Keys (1981) with a = −1/2, exact on parabolas.
+    positive : bool
+        Whether no voxel in the crop is below 0 Gy: then a cubic undershoot is 0.
+
+    References
+    ----------
+    Keys R. Cubic convolution interpolation for digital image processing. IEEE Trans Acoust Speech Signal
+    Process 1981;29:1153-60. doi:10.1109/TASSP.1981.1163711.
     """
 
-    values: Float
-    coefficients: Float
+    values: NDArray[np.float32]
+    start: NDArray[np.int64]
+    grid: Grid
     interpolation: Interpolation
-    to_lps: Float
+    positive: bool
 
     @classmethod
-    def of(
-        cls, dose: Dose, start: NDArray[np.int64], shape: tuple[int, int, int], interpolation: Interpolation
-    ) -> Field:
-        """Cut a dose and prepare it; raise DoseError where it is not finite."""
-        window = tuple(slice(int(a), int(a) + n) for a, n in zip(start, shape, strict=True))
-        values = np.asarray(dose.array[window], np.float64)
-        if not np.isfinite(values).all():
+    def of(cls, dose: Dose, corners: Float, interpolation: Interpolation) -> Field:
+        """Cut the part of a dose that the box of some points (LPS mm) needs.
+
+        Raises
+        ------
+        DoseError
+            Where the dose is not finite there.
+        """
+        index = dose.grid.to_index(corners)
+        size = np.array(dose.grid.shape)
+        first = np.clip(np.floor(index.min(axis=0)).astype(np.int64) - 2, 0, size - 1)
+        stop = np.clip(np.ceil(index.max(axis=0)).astype(np.int64) + 3, first + 1, size)
+        values = dose.array[tuple(slice(int(a), int(b)) for a, b in zip(first, stop, strict=True))]
+        lowest = values.min()
+        if not (np.isfinite(lowest) and np.isfinite(values.max())):
             raise DoseError("The dose holds values that are not finite where the structure lies.")
-        smooth = interpolation == "cubic"
-        coefficients = ndimage.spline_filter(values, order=3, mode="mirror") if smooth else values
-        to_lps = np.asarray(np.linalg.inv(dose.grid.affine[:3, :3]).T, np.float64)
-        return cls(values, coefficients, interpolation, to_lps)
+        for axis in range(3):
+            if first[axis] == 0 or stop[axis] == size[axis]:
+                values = _carried_on(values, axis, interpolation)
+                first[axis] -= 1
+        return cls(values, first, dose.grid, interpolation, bool(lowest >= 0))
 
-    def at(self, coordinates: Float) -> Float:
-        """Return the dose, Gy, at fractional indices (3, n); a cubic undershoot below 0 Gy is 0."""
-        dose: Float = ndimage.map_coordinates(
-            self.coefficients,
-            coordinates,
-            order=ORDERS[self.interpolation],
-            mode="mirror",
-            prefilter=False,
+    def at(self, points: Float) -> Float:
+        """Return the dose, Gy, at patient points (n, 3), LPS mm; nearest voxel centre in the outer half voxel."""
+        found = np.empty(len(points))
+        for begin in range(0, len(points), CHUNK):
+            part = points[begin : begin + CHUNK]
+            index = np.clip(self.grid.to_index(part), 0.0, np.array(self.grid.shape) - 1.0)
+            found[begin : begin + CHUNK] = self._at_index(index - self.start)
+        dose: Float = self._clipped(found)
+        return dose
+
+    def _at_index(self, index: Float) -> Float:
+        taps, weights = zip(*(_taps(index[:, a], self.interpolation) for a in range(3)), strict=True)
+        size = np.array(self.values.shape)
+        z, y, x = (np.clip(tap, 0, n - 1) for tap, n in zip(taps, size, strict=True))
+        flat = (z[:, :, None] * size[1] + y[:, None, :])[..., None] * size[2] + x[:, None, None, :]
+        gathered = self.values.ravel().take(flat)
+        along = np.einsum("nabc,nc->nab", gathered, weights[2])
+        across = np.einsum("nab,nb->na", along, weights[1])
+        dose: Float = np.einsum("na,na->n", across, weights[0])
+        return dose
+
+    def _clipped(self, dose: Any) -> Any:
+        if self.interpolation == "cubic" and self.positive:
+            np.maximum(dose, 0.0, out=dose)
+        return dose
+
+    def on(self, axes: Axes) -> NDArray[np.float32]:
+        """Return the dose, Gy, at every point of a lattice, shape (L, V, U).
+
+        A lattice parallel to the dose grid is read axis by axis, another one point by point.
+        """
+        rate = axes.directions @ np.linalg.inv(self.grid.affine[:3, :3]).T
+        where = np.abs(rate).argmax(axis=1)
+        drift = np.abs(rate) * np.array([np.ptp(p) for p in (axes.u_mm, axes.v_mm, axes.n_mm)])[:, None]
+        drift[np.arange(3), where] = 0.0
+        if len(set(where.tolist())) < 3 or drift.max() > PARALLEL:
+            return self._point_by_point(axes)
+        corner = self.grid.to_index(np.zeros(3)) - self.start
+        last = np.array(self.grid.shape) - 1.0
+        matrices = []
+        for number, places in enumerate((axes.u_mm, axes.v_mm, axes.n_mm)):
+            axis = int(where[number])
+            low, high = -self.start[axis], last[axis] - self.start[axis]
+            index = np.clip(corner[axis] + rate[number, axis] * places, low, high)
+            matrices.append(_matrix(index, self.values.shape[axis], self.interpolation))
+        turned = self.values.transpose(where[2], where[1], where[0])
+        dose: NDArray[np.float32] = self._clipped(_tensor(turned, matrices))
+        return dose
+
+    def _point_by_point(self, axes: Axes) -> NDArray[np.float32]:
+        n, v, u = np.meshgrid(axes.n_mm, axes.v_mm, axes.u_mm, indexing="ij")
+        points = np.stack([u.ravel(), v.ravel(), n.ravel()], axis=1) @ axes.directions
+        return self.at(points).reshape(axes.shape).astype(np.float32)
+
+
+def covered(points: Float, grid: Grid) -> NDArray[np.bool_]:
+    """Whether patient points (n, 3), LPS mm, lie inside the outer faces of a grid."""
+    index = grid.to_index(points)
+    within = (index > -0.5 - 1e-6) & (index < np.array(grid.shape) - 0.5 + 1e-6)
+    inside: NDArray[np.bool_] = within[:, 0] & within[:, 1] & within[:, 2]
+    return inside
+
+
+def _carried_on(values: NDArray[np.float32], axis: int, interpolation: Interpolation) -> NDArray[np.float32]:
+    """Return the values with one more on each side of an axis, by a parabola, a line or as they are."""
+    size = values.shape[axis]
+
+    def take(k: int) -> NDArray[np.float32]:
+        return np.take(values, [k], axis=axis)
+
+    if interpolation == "linear" or size == 1:
+        ends = take(0), take(size - 1)
+    elif size == 2:
+        ends = 2 * take(0) - take(1), 2 * take(1) - take(0)
+    else:
+        ends = (
+            3 * take(0) - 3 * take(1) + take(2),
+            3 * take(size - 1) - 3 * take(size - 2) + take(size - 3),
         )
-        return np.maximum(dose, 0.0) if self.interpolation == "cubic" and self.values.min() >= 0 else dose
+    return np.concatenate([ends[0], values, ends[1]], axis=axis)
 
-    def gradient(self, coordinates: Float) -> Float:
-        """Return the dose gradient, Gy/mm (x, y, z), shape (n, 3), at the nearest voxel centres."""
-        nearest = tuple(np.rint(coordinates).astype(np.int64))
-        axes = [
-            np.gradient(self.values, axis=axis)[nearest]
-            if self.values.shape[axis] > 1
-            else np.zeros(len(nearest[0]))
-            for axis in range(3)
-        ]
-        per_mm: Float = np.stack(axes, axis=1) @ self.to_lps.T
-        return per_mm
+
+def _taps(index: Float, interpolation: Interpolation) -> tuple[NDArray[np.int64], Float]:
+    """Return the places and weights of the voxels that count at fractional indices, shape (n, 2 or 4)."""
+    base = np.floor(index).astype(np.int64)
+    t = index - base
+    if interpolation == "linear":
+        return base[:, None] + np.arange(2), np.stack([1.0 - t, t], axis=1)
+    s = 1.0 - t
+    outer, inner = -0.5 * t * s * s, -0.5 * s * t * t
+    left, right = s * (1.0 + t - 1.5 * t * t), t * (1.0 + s - 1.5 * s * s)
+    return base[:, None] + np.arange(-1, 3), np.stack([outer, left, right, inner], axis=1)
+
+
+def _matrix(index: Float, size: int, interpolation: Interpolation) -> NDArray[np.float32]:
+    """Return the weights of all voxels along one axis at fractional indices, shape (n, size)."""
+    taps, weights = _taps(index, interpolation)
+    matrix = np.zeros((len(index), size), np.float64)
+    rows = np.arange(len(index))
+    for tap, weight in zip(np.clip(taps, 0, size - 1).T, weights.T, strict=True):
+        matrix[rows, tap] += weight
+    return matrix.astype(np.float32)
+
+
+def _tensor(values: NDArray[np.float32], matrices: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return ``values`` (n, v, u) with a matrix put to each axis (u, v, n), the most shrinking one first."""
+    growth = [m.shape[0] / m.shape[1] for m in matrices]
+    for axis in np.argsort(growth):
+        if axis == 0:
+            values = values @ matrices[0].T
+        elif axis == 1:
+            values = np.matmul(matrices[1], values)
+        else:
+            n, v, u = values.shape
+            values = (matrices[2] @ values.reshape(n, v * u)).reshape(-1, v, u)
+    return values

@@ -1,65 +1,40 @@
-"""Cells of a solid that contours define: shape-based interpolation between planes, caps at the ends."""
+"""Cells of a solid that contours define: those wholly inside, and what its surface leaves of the others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtplan.dosimetry.cells import CORE, LOWER, LOWER_REST, ROUND, UPPER, UPPER_REST, Cells, cut
-from rtplan.dosimetry.closing import closing
-from rtplan.dosimetry.distance import Lattice, Outline, signed_lattice
-from rtplan.dosimetry.extremes import Patches
-from rtplan.dosimetry.solid import Plane, Solid
-from rtplan.errors import StructureError
+from rtplan.dosimetry.cells import Cells, cut
+from rtplan.dosimetry.distance import Lattice
+from rtplan.dosimetry.extremes import Surface
+from rtplan.dosimetry.layers import Face, Layers
+from rtplan.dosimetry.lookup import Axes
+from rtplan.dosimetry.solid import Solid
 
 Float = NDArray[np.float64]
+Index = NDArray[np.int64]
 
-#: Height of a layer of cells in sides of a cell: a dose along the normal sees whole layers at once.
-THINNER = 0.7
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """Level function and its z derivatives on one layer of cells."""
-
-    height_mm: float
-    width_mm: float
-    cap: int
-    value: Float
-    slope: Float
-    bend: Float
-
-
-@dataclass(frozen=True)
-class _Fields:
-    """Power functions of the rings of the planes of one level."""
-
-    planes: tuple[Plane, ...]
-    table: dict[tuple[int, str], Float]
-
-    def of(self, k: int, which: str) -> Float:
-        """Return the power function of plane k: all rings, those that go up or down, or end there."""
-        flags = self.planes[k].up if which.endswith("up") else self.planes[k].down
-        uniform = (
-            "all"
-            if which == "all" or (len(set(flags)) == 1 and all(flags) != which.startswith("not"))
-            else which
-        )
-        return self.table[k, uniform]
+#: A cell is cut along the normal only where it is thicker than this part of its side.
+THICK = 0.6
+#: Most vertices that are looked at for the extremes.
+MOST_SPOTS = 8000
 
 
 def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = None) -> Cells:
     """Return the cells of a solid for all cap policies.
+
+    The level function is calculated on a lattice of sides ``step_mm``; each of its cells is then cut into
+    four or eight, in which the function is a parabola from the middle of the whole one.
 
     Parameters
     ----------
     solid : Solid
         Planes, depths and runs.
     step_mm : float
-        Largest side of a cell.
+        Side of a lattice cell along u and v.
     single_slice_mm : float, optional
         Thickness of a structure that has one plane only.
 
@@ -69,24 +44,36 @@ def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = No
         If there is one plane and no thickness is given.
     """
     lattice = _lattice(solid, step_mm)
-    gap = _typical_gap(solid, single_slice_mm)
-    layers: list[tuple[int, _Layer]] = []
-    faces: list[tuple[Float, int]] = []
-    for depth, planes in enumerate(solid.levels):
-        sign = -1 if depth % 2 else 1
-        fields = _fields(planes, lattice)
-        layers += [(sign, layer) for layer in _between(fields, step_mm)]
-        for layer_list, face_list in _ends(fields, lattice, step_mm, gap):
-            layers += [(sign, layer) for layer in layer_list]
-            faces += face_list
-        faces += [(_lift(_vertices(plane, step_mm), plane.height_mm), CORE) for plane in planes]
-    return _gather(solid, lattice, layers, faces)
-
-
-def _vertices(plane: Plane, longest_mm: float) -> Float:
-    outline = plane.outline()
-    assert outline is not None
-    return outline.split(longest_mm).points
+    layers = Layers.of(solid, lattice, single_slice_mm=single_slice_mm)
+    full, met = _sorted(layers, lattice.step_mm)
+    split = _Split.of(layers, lattice)
+    (met_full, met_parent), cuts = _cut_cells(layers, lattice, split, met)
+    whole = np.concatenate([split.all_of(full), met_full])
+    parent = np.concatenate([np.repeat(full, len(split.steps())), met_parent, cuts.parent])
+    layer = parent // (lattice.shape[0] * lattice.shape[1])
+    share = np.concatenate([np.ones(len(whole)), cuts.share])
+    side = 0.5 * lattice.step_mm
+    volume = share * (side * side / 1000.0 * layers.sign * layers.thick_mm / split.along)[layer]
+    return Cells(
+        axes=Axes(solid.axes, *split.places(lattice, layers)),
+        side_mm=(side, side),
+        thick_mm=np.repeat(layers.thick_mm / split.along, split.along),
+        index=np.concatenate([whole, cuts.index]),
+        volume_cc=volume,
+        label=layers.label[layer],
+        parent=parent,
+        offset_mm=cuts.offset,
+        width_mm=cuts.width,
+        taper_mm=cuts.taper,
+        surface=Surface(
+            _inner(layers, parent[: len(whole)]),
+            cuts.normal,
+            cuts.distance,
+            cuts.second,
+            *_spots(solid, layers, split, lattice),
+        ),
+        notes=solid.notes,
+    )
 
 
 def _lattice(solid: Solid, step_mm: float) -> Lattice:
@@ -97,284 +84,203 @@ def _lattice(solid: Solid, step_mm: float) -> Lattice:
     return Lattice((float(corner[0]), float(corner[1])), step_mm, (int(count[1]), int(count[0])))
 
 
-def _typical_gap(solid: Solid, single_slice_mm: float | None) -> float:
-    gaps = np.diff(solid.heights_mm)
-    if len(gaps):
-        return float(np.median(gaps))
-    if single_slice_mm is None:
-        raise StructureError("The structure has contours in one plane only, and no slice thickness is known.")
-    return single_slice_mm
-
-
-def _fields(planes: tuple[Plane, ...], lattice: Lattice) -> _Fields:
-    keys: list[tuple[int, str]] = []
-    outlines: list[Outline] = []
-    for k, plane in enumerate(planes):
-        for which in ("all", "up", "not up", "down", "not down"):
-            flags = plane.up if which.endswith("up") else plane.down
-            if which == "all" or len(set(flags)) > 1:
-                outline = plane.outline(which)
-                assert outline is not None
-                keys.append((k, which))
-                outlines.append(outline)
-    whole = [not (all(planes[k].up) and all(planes[k].down)) for k, _ in keys]
-    reach = 2 if len(keys) == len(planes) else 6
-    distance, radius = signed_lattice(lattice, outlines, reach, whole)
-    power = distance * (distance + 2.0 * radius)
-    return _Fields(planes, dict(zip(keys, power, strict=True)))
-
-
-def _goes_on(fields: _Fields, k: int) -> bool:
-    return 0 <= k < len(fields.planes) - 1 and any(fields.planes[k].up)
-
-
-def _gap(fields: _Fields, k: int) -> float:
-    return fields.planes[k + 1].height_mm - fields.planes[k].height_mm
-
-
-def _steepness(fields: _Fields, k: int) -> Float:
-    rise: Float = (fields.of(k + 1, "down") - fields.of(k, "up")) / _gap(fields, k)
-    return rise
-
-
-def _bends(fields: _Fields) -> dict[int, Float]:
-    """Return the second divided difference at every plane that has a gap on both sides."""
-    bends = {}
-    for k in range(1, len(fields.planes) - 1):
-        if _goes_on(fields, k - 1) and _goes_on(fields, k):
-            span = 0.5 * (_gap(fields, k) + _gap(fields, k - 1))
-            bends[k] = (_steepness(fields, k) - _steepness(fields, k - 1)) / span
-    return bends
-
-
-def _bend_of_gap(bends: dict[int, Float], k: int, like: Float) -> Float:
-    """Return the limited second derivative in the gap from plane k to k+1."""
-    if k in bends and k + 1 in bends:
-        pair = [bends[k], bends[k + 1]]
-    elif k + 1 in bends:
-        pair = [bends[j] for j in (k + 1, k + 2) if j in bends]
-    else:
-        pair = [bends[j] for j in (k, k - 1) if j in bends]
-    if not pair:
-        return np.zeros_like(like)
-    a, b = pair[0], pair[-1]
-    smaller: Float = np.where(a * b > 0, np.where(np.abs(a) < np.abs(b), a, b), 0.0)
-    return smaller
-
-
-def _count(height: float, step_mm: float) -> int:
-    return max(int(np.ceil(height / (THINNER * step_mm) - 1e-9)), 1)
-
-
-def _between(fields: _Fields, step_mm: float) -> list[_Layer]:
-    layers = []
-    bends = _bends(fields)
-    for k in range(len(fields.planes) - 1):
-        if not _goes_on(fields, k):
-            continue
-        low, high = fields.of(k, "up"), fields.of(k + 1, "down")
-        gap = _gap(fields, k)
-        bend = _bend_of_gap(bends, k, low)
-        rise = (high - low) / gap
-        count = _count(gap, step_mm)
-        for level in range(count):
-            z = (level + 0.5) * gap / count
-            value = low + rise * z + 0.5 * bend * (z * (z - gap))
-            height = fields.planes[k].height_mm + z
-            layers.append(_Layer(height, gap / count, 0, value, rise + bend * (z - 0.5 * gap), bend))
-    return layers
-
-
-def _ends(
-    fields: _Fields, lattice: Lattice, step_mm: float, typical_gap: float
-) -> list[tuple[list[_Layer], list[tuple[Float, int]]]]:
-    """Return the cap layers and the end faces of every ring that does not go on, up and down."""
-    result = []
-    bends = _bends(fields)
-    for k, plane in enumerate(fields.planes):
-        for way, flags in ((1, plane.up), (-1, plane.down)):
-            if all(flags):
-                continue
-            value = fields.of(k, "not up" if way > 0 else "not down")
-            gap, slope, bend = _outward(fields, bends, k, way, typical_gap)
-            faces = [(_lift(_inside(lattice, value), plane.height_mm), CORE)]
-            flat = np.zeros_like(value)
-            layers = []
-            parts = (UPPER, UPPER_REST) if way > 0 else (LOWER, LOWER_REST)
-            half = way * 0.5 * gap
-            outline = plane.outline("not up" if way > 0 else "not down")
-            assert outline is not None
-            rim = np.concatenate([outline.points, _inside(lattice, value)])
-            for number, part in enumerate(parts):
-                start = plane.height_mm + number * half
-                layers += _cap(start, way, 0.5 * gap, step_mm, part, (value, flat, flat))
-                faces.append((_lift(rim, start + half), part))
-            height = closing(value, slope, bend, gap)
-            layers += _cap(plane.height_mm, way, height, step_mm, ROUND, (value, slope, bend))
-            top = value + slope * height + 0.5 * bend * height * height
-            faces.append((_lift(_inside(lattice, top), plane.height_mm + way * height), ROUND))
-            result.append((layers, faces))
-    return result
-
-
-def _outward(
-    fields: _Fields, bends: dict[int, Float], k: int, way: int, typical_gap: float
-) -> tuple[float, Float, Float]:
-    """Return the gap to the plane that is not there, and the slope and bend of the level function into it."""
-    value = fields.of(k, "not up" if way > 0 else "not down")
-    inner = k - 1 if way > 0 else k
-    if not _goes_on(fields, inner):
-        return typical_gap, np.zeros_like(value), np.zeros_like(value)
-    gap = _gap(fields, inner)
-    bend = _bend_of_gap(bends, inner, value)
-    other = fields.of(k - way, "up" if way > 0 else "down")
-    slope = np.maximum((value - other) / gap + 0.5 * bend * gap, 0.0)
-    return gap, slope, np.maximum(bend, 0.0)
-
-
-def _cap(
-    start: float, way: int, height: float, step_mm: float, label: int, shape: tuple[Float, Float, Float]
-) -> list[_Layer]:
-    value, slope, bend = shape
-    count = _count(height, step_mm)
-    layers = []
-    for level in range(count):
-        z = (level + 0.5) * height / count
-        at = value + slope * z + 0.5 * bend * z * z
-        layers.append(_Layer(start + way * z, height / count, label, at, way * (slope + bend * z), bend))
-    return layers
-
-
-def _inside(lattice: Lattice, value: Float) -> Float:
-    row, column = np.nonzero(value < 0)
-    return np.stack([lattice.u_mm[column], lattice.v_mm[row]], axis=1)
-
-
-def _lift(points: Float, height_mm: float) -> Float:
-    return np.column_stack([points, np.full(len(points), height_mm)])
+def _sorted(layers: Layers, step: float) -> tuple[Index, Index]:
+    """Return the flat places of the cells wholly inside, and of those that the surface may meet."""
+    value = layers.value
+    inner = value[:, 1:-1, 1:-1]
+    reach = np.abs(value[:, 1:-1, 2:] - value[:, 1:-1, :-2])
+    reach += np.abs(value[:, 2:, 1:-1] - value[:, :-2, 1:-1])
+    reach *= 0.35
+    reach += np.abs(layers.slope[:, 1:-1, 1:-1]) * (0.65 * layers.thick_mm)[:, None, None]
+    reach += 0.5 * step * step
+    near = np.zeros(value.shape, bool)
+    np.less(np.abs(inner), reach, out=near[:, 1:-1, 1:-1])
+    return np.flatnonzero((value < 0) & ~near), np.flatnonzero(near)
 
 
 @dataclass(frozen=True)
-class _Cut:
+class _Split:
+    """How the lattice's cells are cut: in two along u and v, in one or two along the normal."""
+
+    layers: int
+    shape: tuple[int, int]
+    along: int
+
+    @classmethod
+    def of(cls, layers: Layers, lattice: Lattice) -> _Split:
+        thick = float(np.median(layers.thick_mm)) > THICK * lattice.step_mm
+        return cls(len(layers.height_mm), lattice.shape, 2 if thick else 1)
+
+    def places(self, lattice: Lattice, layers: Layers) -> tuple[Float, Float, Float]:
+        """Return the centres of the smaller cells along n, v and u, mm."""
+        quarter = 0.25 * lattice.step_mm * np.array([-1.0, 1.0])
+        n = layers.height_mm[:, None] + layers.thick_mm[:, None] * self.rises()
+        return (
+            n.ravel(),
+            (lattice.v_mm[:, None] + quarter).ravel(),
+            (lattice.u_mm[:, None] + quarter).ravel(),
+        )
+
+    def rises(self) -> Float:
+        """Return the heights of the smaller cells in a whole one, in its own height."""
+        return (np.arange(self.along) + 0.5) / self.along - 0.5
+
+    def steps(self) -> Index:
+        """Return the places of the smaller cells from the first one, shape (m,); as ``offsets``."""
+        rows, columns = self.shape
+        n, v, u = np.meshgrid(np.arange(self.along), (0, 1), (0, 1), indexing="ij")
+        return ((n * 2 * rows + v) * 2 * columns + u).ravel()
+
+    def offsets(self) -> tuple[Float, Float, Float]:
+        """Return where the smaller cells lie in a whole one along u, v and n, in its sides, shape (m,)."""
+        quarters = (-0.25, 0.25)
+        n, v, u = np.meshgrid(self.rises(), quarters, quarters, indexing="ij")
+        return u.ravel(), v.ravel(), n.ravel()
+
+    def first(self, cell: Index) -> Index:
+        """Return the place of the first smaller cell of each cell (flat places of both)."""
+        rows, columns = self.shape
+        layer, rest = np.divmod(cell, rows * columns)
+        row, column = np.divmod(rest, columns)
+        return ((layer * self.along * rows + row) * 2 * columns + column) * 2
+
+    def all_of(self, cell: Index) -> Index:
+        """Return the places of all smaller cells of some cells."""
+        return (self.first(cell)[:, None] + self.steps()).ravel()
+
+
+@dataclass(frozen=True)
+class _Cuts:
     """What the surface leaves of the cells that it meets, and where it passes."""
 
+    index: Index
+    parent: Index
     share: Float
     offset: Float
+    width: Float
     taper: Float
-    surface: Float
+    distance: Float
     normal: Float
     second: Float
 
 
-def _gather(
-    solid: Solid, lattice: Lattice, layers: Sequence[tuple[int, _Layer]], faces: Sequence[tuple[Float, int]]
-) -> Cells:
-    value = np.stack([layer.value for _, layer in layers])
-    slope = np.stack([layer.slope for _, layer in layers])
-    bend = np.stack([layer.bend for _, layer in layers])
-    heights = np.array([layer.height_mm for _, layer in layers])
-    thick = np.array([layer.width_mm for _, layer in layers])
-    labels = np.array([layer.cap for _, layer in layers], dtype=np.int8)
-    signs = np.array([sign for sign, _ in layers], dtype=np.float64)
+def _cut_cells(
+    layers: Layers, lattice: Lattice, split: _Split, met: Index
+) -> tuple[tuple[Index, Index], _Cuts]:
+    """Return the smaller cells wholly inside among those of the cells that are met, and the cut ones."""
     step = lattice.step_mm
-    across, along = np.gradient(value, step, axis=1), np.gradient(value, step, axis=2)
-    steep = np.sqrt(across**2 + along**2 + slope**2)
-    reach = 0.5 * (step * (np.abs(along) + np.abs(across)) + thick[:, None, None] * np.abs(slope))
-    near = np.abs(value) < 1.3 * reach + 0.25 * step * steep
-    full = np.nonzero((value < 0) & ~near)
-    met = np.nonzero(near & (steep > 0))
-    gradient = np.stack([along[met], across[met], slope[met]], axis=1)
-    parts = _cuts(
-        value[met], gradient, _curvature(value, slope, bend, along, across, step, met), (step, thick[met[0]])
-    )
-    keep = parts.share > 1e-6
-    whole_width = np.column_stack([np.full((len(full[0]), 2), step), thick[full[0]]])
-    part_width = np.column_stack([np.full((len(met[0]), 2), step), thick[met[0]]])
-    centre = _centres(lattice, heights, met)
-    flat = np.concatenate([_centres(lattice, heights, full), (centre + parts.offset)[keep]])
-    share = np.concatenate([np.ones(len(full[0])), parts.share[keep]])
-    layer = np.concatenate([full[0], met[0][keep]])
-    width = np.concatenate([whole_width, part_width[keep]])
-    patches = _patches(parts, centre, part_width, labels[met[0]])
-    surface = np.concatenate([patches.points, *[points for points, _ in faces]])
-    face_labels = [np.full(len(points), label, dtype=np.int8) for points, label in faces]
-    return Cells(
-        points=flat @ solid.axes,
-        volume_cc=signs[layer] * share * width.prod(axis=1) / 1000.0,
-        width_mm=width,
-        taper_mm=np.concatenate([np.zeros((len(full[0]), 3)), parts.taper[keep]]),
-        cap=labels[layer],
-        axes=solid.axes,
-        surface=surface @ solid.axes,
-        surface_cap=np.concatenate([patches.label, *face_labels]),
-        full=(share == 1.0) & (signs[layer] > 0),
-        patches=patches,
-        notes=solid.notes,
-    )
+    value, gradient, second = _parabolas(layers, step, met)
+    thick = layers.thick_mm[met // (lattice.shape[0] * lattice.shape[1])]
+    u, v, n = split.offsets()
+    du, dv, dn = (step * u)[:, None], (step * v)[:, None], n[:, None] * thick
+    uu, vv, nn, uv, un, vn = second
+    pull = (uu * du + uv * dv + un * dn, uv * du + vv * dv + vn * dn, un * du + vn * dv + nn * dn)
+    g = value + gradient[0] * du + gradient[1] * dv + gradient[2] * dn
+    g += 0.5 * (pull[0] * du + pull[1] * dv + pull[2] * dn)
+    slopes = [a + b for a, b in zip(gradient, pull, strict=True)]
+    height = thick / split.along
+    reach = 0.3 * step * (np.abs(slopes[0]) + np.abs(slopes[1])) + 0.6 * height * np.abs(slopes[2])
+    reach += 0.125 * step * step
+    near = np.abs(g) < reach
+    place = split.first(met) + split.steps()[:, None]
+    cell = np.nonzero(near)[1]
+    width = np.stack([np.full(len(cell), 0.5 * step), np.full(len(cell), 0.5 * step), height[cell]])
+    cuts = _cuts(g[near], np.stack([s[near] for s in slopes]), second[:, cell], width)
+    keep = cuts[0] > 1e-6
+    whole = (g < 0) & ~near
+    held = _Cuts(place[near][keep], met[cell[keep]], *(part[keep] for part in cuts))
+    return (place[whole], met[np.nonzero(whole)[1]]), held
 
 
-def _patches(parts: _Cut, centre: Float, width: Float, label: NDArray[np.int8]) -> Patches:
-    """Return the pieces of the surface in the cells that it cuts."""
-    points, half = centre + parts.surface, 0.5 * width[:, 2]
-    beyond = np.abs(parts.surface[:, 2]) - half
-    on = (parts.share > 0.0) & (parts.share < 1.0) & (beyond < 0.1 * half)
-    low, high = (centre[:, 2] - half)[on], (centre[:, 2] + half)[on]
-    points = points[on]
-    points[:, 2] = np.clip(points[:, 2], low, high)
-    return Patches(points, parts.normal[on], parts.second[on], width[on], low, high, label[on])
-
-
-def _centres(lattice: Lattice, heights: Float, cells: tuple[NDArray[np.intp], ...]) -> Float:
-    return np.stack([lattice.u_mm[cells[2]], lattice.v_mm[cells[1]], heights[cells[0]]], axis=1)
-
-
-def _curvature(
-    value: Float,
-    slope: Float,
-    bend: Float,
-    along: Float,
-    across: Float,
-    step: float,
-    met: tuple[NDArray[np.intp], ...],
-) -> Float:
-    """Return the second derivatives (uu, vv, nn, uv, un, vn) in the cells met, shape (n, 6)."""
-    return np.stack(
+def _parabolas(layers: Layers, step: float, met: Index) -> tuple[Float, Float, Float]:
+    """Return the level function, its gradient (3, n) and second derivatives (6, n) in some cells."""
+    wide = layers.value.shape[2]
+    value, slope = layers.value.ravel(), layers.slope.ravel()
+    middle = value.take(met)
+    west, east = value.take(met - 1), value.take(met + 1)
+    south, north = value.take(met - wide), value.take(met + wide)
+    turn = value.take(met + wide + 1) - value.take(met + wide - 1)
+    turn -= value.take(met - wide + 1) - value.take(met - wide - 1)
+    gradient = np.stack([(east - west) / (2 * step), (north - south) / (2 * step), slope.take(met)])
+    second = np.stack(
         [
-            np.gradient(along, step, axis=2)[met],
-            np.gradient(across, step, axis=1)[met],
-            bend[met],
-            np.gradient(along, step, axis=1)[met],
-            np.gradient(slope, step, axis=2)[met],
-            np.gradient(slope, step, axis=1)[met],
-        ],
-        axis=1,
+            (east + west - 2 * middle) / step**2,
+            (north + south - 2 * middle) / step**2,
+            layers.bend.reshape(-1).take(met),
+            turn / (4 * step**2),
+            (slope.take(met + 1) - slope.take(met - 1)) / (2 * step),
+            (slope.take(met + wide) - slope.take(met - wide)) / (2 * step),
+        ]
     )
+    return middle, gradient, second
 
 
-def _cuts(value: Float, gradient: Float, second: Float, sides: tuple[float, Float]) -> _Cut:
-    """Return the cut parts, by the plane that leaves the volume that the curved surface leaves."""
-    step, thick = sides
-    steep = np.sqrt(np.einsum("ij,ij->i", gradient, gradient))
-    normal = gradient / steep[:, None]
-    u, v, n = normal.T
-    uu, vv, nn, uv, un, vn = second.T
-    normal_second = u * u * uu + v * v * vv + n * n * nn + 2 * (u * v * uv + u * n * un + v * n * vn)
-    width = np.column_stack([np.full((len(value), 2), step), thick])
-    reach = np.einsum("ij,ij->i", np.abs(normal), width)
+def _cuts(value: Float, gradient: Float, second: Float, width: Float) -> tuple[Float, ...]:
+    """Return what `_Cuts` holds from the share on, by the plane that leaves what the curved surface leaves."""
+    steep = np.sqrt(gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2) + 1e-12
+    normal, second = gradient / steep, second / steep
+    u, v, n = normal
+    uu, vv, nn, uv, un, vn = second
+    along = u * (u * uu + 2 * v * uv + 2 * n * un) + v * (v * vv + 2 * n * vn) + n * n * nn
+    room = 0.3 * (np.abs(normal) * width).sum(axis=0)
     first = value / steep
-    distance = first + np.clip(0.5 * normal_second / steep * first * first, -0.3 * reach, 0.3 * reach)
+    distance = first + np.clip(0.5 * along * first * first, -room, room)
     square = width * width
-    swell = square[:, 0] * uu + square[:, 1] * vv + square[:, 2] * nn
-    swell = swell - np.einsum("ij,ij->i", square, normal * normal) * normal_second
-    mean = distance + np.clip(swell / (24.0 * steep), -0.3 * reach, 0.3 * reach)
-    share, centroid, lost = cut(mean, normal, width)
+    swell = square[0] * (uu - u * u * along) + square[1] * (vv - v * v * along)
+    swell += square[2] * (nn - n * n * along)
+    mean = distance + np.clip(swell / 24.0, -room, room)
+    share, centroid, lost = cut(mean, normal.T, width.T)
     turned = square * normal
-    turned /= np.einsum("ij,ij->i", turned, normal)[:, None]
-    return _Cut(
-        share=share,
-        offset=centroid,
-        taper=turned * np.sqrt(12.0 * lost)[:, None],
-        surface=-normal * distance[:, None],
-        normal=normal,
-        second=second / steep[:, None],
+    turned *= np.sqrt(12.0 * lost) / np.maximum((turned * normal).sum(axis=0), 1e-12)
+    return (
+        share,
+        centroid,
+        np.ascontiguousarray(width.T),
+        np.ascontiguousarray(turned.T),
+        distance,
+        np.ascontiguousarray(normal.T),
+        np.ascontiguousarray(second.T),
     )
+
+
+def _inner(layers: Layers, parent: Index) -> Index:
+    """Return the rows of the cells wholly inside, of these lattice cells, that no hole touches."""
+    rows = np.arange(len(parent))
+    if (layers.sign > 0).all():
+        return rows
+    taken = np.zeros(layers.value.shape, bool)
+    low, high = layers.height_mm - 0.5 * layers.thick_mm, layers.height_mm + 0.5 * layers.thick_mm
+    for hole in np.flatnonzero(layers.sign < 0):
+        beside = (low < high[hole] - 1e-9) & (high > low[hole] + 1e-9)
+        taken[beside] |= layers.value[hole] < _margin(layers, hole)
+    held = ~taken & (layers.sign > 0)[:, None, None]
+    return rows[held.ravel().take(parent)]
+
+
+def _margin(layers: Layers, hole: int) -> Float:
+    """Return by how much the level function of a hole may fall within a cell."""
+    value = layers.value[hole]
+    across, along = np.gradient(value)
+    margin: Float = 0.5 * (np.abs(across) + np.abs(along))
+    return margin
+
+
+def _spots(
+    solid: Solid, layers: Layers, split: _Split, lattice: Lattice
+) -> tuple[Float, Index, NDArray[np.int8]]:
+    """Return vertices of all planes and points of flat ends, the lattice cell near each, and its part."""
+    rings = [(ring, plane.height_mm) for level in solid.levels for plane in level for ring in plane.rings]
+    stride = -(-sum(len(ring) for ring, _ in rings) // MOST_SPOTS)
+    faces: list[Face] = [(ring[::stride], height, 0) for ring, height in rings]
+    faces += layers.faces
+    counts = [len(points) for points, _, _ in faces]
+    flat = np.concatenate([points for points, _, _ in faces])
+    height = np.repeat([height for _, height, _ in faces], counts)
+    label = np.repeat(np.array([label for _, _, label in faces], np.int8), counts)
+    n = split.places(lattice, layers)[0]
+    order = np.argsort(n, kind="stable")
+    layer = order[np.searchsorted(0.5 * (n[order][1:] + n[order][:-1]), height)]
+    rows, columns = split.shape
+    at = np.floor((flat - lattice.corner_mm) / (0.5 * lattice.step_mm)).astype(np.int64)
+    row, column = at[:, 1].clip(1, 2 * rows - 2), at[:, 0].clip(1, 2 * columns - 2)
+    return np.column_stack([flat, height]), (layer * 2 * rows + row) * 2 * columns + column, label

@@ -8,6 +8,7 @@ or: rings are sorted by nesting depth, each depth is a solid of its own, and the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Contours
-from rtplan.dosimetry.distance import Outline, area, equal_radius, inside
+from rtplan.dosimetry.distance import Outline, inside
 from rtplan.errors import StructureError
 
 Float = NDArray[np.float64]
@@ -102,47 +103,61 @@ class Solid:
         StructureError
             If there is no ring of at least three points, or rings are not planar and parallel.
         """
-        rings = [_cleaned(ring) for ring in contours.rings]
-        kept = [ring for ring in rings if len(ring) >= 3]
+        kept = _cleaned(contours.rings)
         if not kept:
             raise StructureError("The structure has no closed contour.", where=name)
-        axes = _frame(kept, name)
-        flat = [ring @ axes.T for ring in kept]
-        notes = (
-            []
-            if len(kept) == len(rings)
-            else [f"{len(rings) - len(kept)} contours of 1 or 2 points left out"]
-        )
-        planes = _planes(flat, name)
+        left_out = len(contours.rings) - len(kept)
+        notes = (f"{left_out} contours of 1 or 2 points left out",) if left_out else ()
+        counts = np.array([len(ring) for ring in kept])
+        axes = _frame(np.concatenate(kept), counts, name)
         levels: list[list[Plane]] = []
+        planes = _planes(np.concatenate(kept) @ axes.T, counts, name)
         for height, members in planes:
             for depth, group in enumerate(_by_depth(members)):
                 if depth == len(levels):
                     levels.append([])
                 if group:
-                    radii = tuple(equal_radius(ring) for ring in group)
-                    levels[depth].append(Plane(height, tuple(group), radii))
+                    rings, radii = zip(*group, strict=True)
+                    levels[depth].append(Plane(height, rings, radii))
         heights = np.array([height for height, _ in planes])
-        return cls(axes, tuple(_linked(level, heights) for level in levels if level), tuple(notes))
+        return cls(axes, tuple(_linked(level, heights) for level in levels if level), notes)
 
 
-def _cleaned(ring: Float) -> Float:
-    """Drop repeated points, the closing one included."""
-    if len(ring) < 3:
-        return ring
-    keep = np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1) > 1e-6
-    return ring[keep] if keep.any() else ring[:1]
+#: A ring in its plane and the radius of the circle of its area.
+Member = tuple[Float, float]
 
 
-def _normal(ring: Float) -> Float:
-    centred = ring - ring.mean(axis=0)
-    vector: Float = np.cross(centred, np.roll(centred, -1, axis=0)).sum(axis=0)
+def _cleaned(rings: Sequence[Float]) -> list[Float]:
+    """Drop repeated points, the closing one included, and then rings of fewer than three."""
+    counts = np.array([len(ring) for ring in rings], dtype=np.int64)
+    counts = counts[counts >= 3]
+    if not len(counts):
+        return []
+    points = np.concatenate([ring for ring in rings if len(ring) >= 3])
+    stops = np.cumsum(counts)
+    before = np.arange(-1, len(points) - 1)
+    before[stops - counts] = stops - 1
+    keep = np.abs(points - points[before]).max(axis=1) > 1e-6
+    left = np.add.reduceat(keep, stops - counts, dtype=np.int64)
+    parts = np.split(points[keep], np.cumsum(left)[:-1])
+    return [part for part in parts if len(part) >= 3]
+
+
+def _newell(points: Float, counts: NDArray[np.int64]) -> Float:
+    """Return twice the vector area of each ring, shape (rings, points' dimension or 1)."""
+    start = np.cumsum(counts) - counts
+    centred = points - np.repeat(np.add.reduceat(points, start) / counts[:, None], counts, axis=0)
+    after = np.arange(1, len(points) + 1)
+    after[start + counts - 1] = start
+    following = centred[after]
+    turned = centred[:, (1, 2, 0)] * following[:, (2, 0, 1)] - centred[:, (2, 0, 1)] * following[:, (1, 2, 0)]
+    vector: Float = np.add.reduceat(turned, start)
     return vector
 
 
-def _frame(rings: list[Float], name: str) -> Float:
+def _frame(points: Float, counts: NDArray[np.int64], name: str) -> Float:
     """Return u, v, n as rows: n the common normal (to the head), u near the patient's left."""
-    normals = np.array([_normal(ring) for ring in rings])
+    normals = _newell(points, counts)
     largest = normals[np.linalg.norm(normals, axis=1).argmax()]
     if np.linalg.norm(largest) < 1e-6:
         raise StructureError("All contours are lines: the structure has no area.", where=name)
@@ -157,36 +172,39 @@ def _frame(rings: list[Float], name: str) -> Float:
     return np.stack([u, np.cross(n, u), n])
 
 
-def _planes(rings: list[Float], name: str) -> list[tuple[float, list[Float]]]:
-    for ring in rings:
-        if np.ptp(ring[:, 2]) > 0.2:
-            raise StructureError("A contour does not lie in one plane parallel to the others.", where=name)
-    order = sorted(rings, key=lambda ring: float(ring[:, 2].mean()))
-    planes: list[tuple[float, list[Float]]] = []
-    for ring in order:
-        height = float(ring[:, 2].mean())
-        if not planes or height - planes[-1][0] > SAME_PLANE_MM:
-            planes.append((height, []))
-        planes[-1][1].append(np.ascontiguousarray(ring[:, :2]))
+def _planes(points: Float, counts: NDArray[np.int64], name: str) -> list[tuple[float, list[Member]]]:
+    """Sort rings (points along u, v and n) into planes; rings without area are left out."""
+    start = np.cumsum(counts) - counts
+    heights = points[:, 2]
+    if (np.maximum.reduceat(heights, start) - np.minimum.reduceat(heights, start)).max() > 0.2:
+        raise StructureError("A contour does not lie in one plane parallel to the others.", where=name)
+    middle = np.add.reduceat(heights, start) / counts
+    areas = 0.5 * np.abs(_newell(points, counts)[:, 2])
+    rings = np.split(np.ascontiguousarray(points[:, :2]), start[1:])
+    planes: list[tuple[float, list[Member]]] = []
+    for k in np.argsort(middle, kind="stable"):
+        if not planes or middle[k] - planes[-1][0] > SAME_PLANE_MM:
+            planes.append((float(middle[k]), []))
+        if areas[k] > 1e-9:
+            planes[-1][1].append((rings[k], float(np.sqrt(areas[k] / np.pi))))
     return planes
 
 
-def _by_depth(rings: list[Float]) -> list[list[Float]]:
+def _by_depth(members: list[Member]) -> list[list[Member]]:
     """Sort rings by how many others hold them; rings that cross stay together at depth 0."""
-    rings = [ring for ring in rings if abs(area(ring)) > 1e-9]
-    if len(rings) < 2:
-        return [rings]
-    depth = [0] * len(rings)
-    for i, ring in enumerate(rings):
-        for j, other in enumerate(rings):
+    if len(members) < 2:
+        return [members]
+    depth = [0] * len(members)
+    for i, (ring, _) in enumerate(members):
+        for j, (other, _) in enumerate(members):
             if i == j or not _boxes_meet(ring, other):
                 continue
             within = inside(ring, Outline.of([other]))
             if within.all():
                 depth[i] += 1
             elif within.any():
-                return [rings]
-    return [[r for r, d in zip(rings, depth, strict=True) if d == level] for level in range(max(depth) + 1)]
+                return [members]
+    return [[m for m, d in zip(members, depth, strict=True) if d == level] for level in range(max(depth) + 1)]
 
 
 def _boxes_meet(a: Float, b: Float) -> bool:
@@ -201,20 +219,47 @@ def _meet(a: Float, b: Float) -> bool:
     return bool(inside(one, Outline.of([b])).any() or inside(other, Outline.of([a])).any())
 
 
+def _plainly_meet(pairs: Sequence[tuple[Float, Float]]) -> NDArray[np.bool_]:
+    """Whether the first or the middle vertex of the first ring of each pair lies in its second ring."""
+    counts = np.array([len(outer) for _, outer in pairs])
+    start = np.cumsum(counts) - counts
+    begin = np.concatenate([outer for _, outer in pairs])
+    after = np.arange(1, len(begin) + 1)
+    after[start + counts - 1] = start
+    end = begin[after]
+    rise = end[:, 1] - begin[:, 1]
+    slope = (end[:, 0] - begin[:, 0]) / np.where(rise == 0.0, 1.0, rise)
+    held = np.zeros(len(pairs), bool)
+    for place in (0.0, 0.5):
+        points = np.array([inner[int(place * len(inner))] for inner, _ in pairs])
+        u, v = np.repeat(points, counts, axis=0).T
+        crosses = (begin[:, 1] > v) != (end[:, 1] > v)
+        crosses &= begin[:, 0] + (v - begin[:, 1]) * slope > u
+        held |= np.add.reduceat(crosses, start, dtype=np.int64) % 2 == 1
+    return held
+
+
 def _linked(planes: list[Plane], heights: Float) -> tuple[Plane, ...]:
     """Say for every ring whether it goes on into the next plane up and down."""
     gaps = np.diff(heights)
     widest = BRIDGED_GAPS * float(np.median(gaps)) if len(gaps) else 0.0
     up = [[False] * len(plane.rings) for plane in planes]
     down = [[False] * len(plane.rings) for plane in planes]
+    order = np.searchsorted(heights, [plane.height_mm - 1e-9 for plane in planes])
+    chosen: list[tuple[int, int, int]] = []
     for k, (lower, upper) in enumerate(pairwise(planes)):
-        between = int(((heights > lower.height_mm + 1e-9) & (heights < upper.height_mm - 1e-9)).sum())
-        if between or upper.height_mm - lower.height_mm > widest:
+        if order[k + 1] - order[k] > 1 or upper.height_mm - lower.height_mm > widest:
             continue
-        for i, ring in enumerate(lower.rings):
-            for j, other in enumerate(upper.rings):
-                if not (up[k][i] and down[k + 1][j]) and _meet(ring, other):
-                    up[k][i] = down[k + 1][j] = True
+        chosen += [(k, i, j) for i in range(len(lower.rings)) for j in range(len(upper.rings))]
+    pairs = []
+    for k, i, j in chosen:
+        lower, upper = planes[k], planes[k + 1]
+        pair = lower.rings[i], upper.rings[j]
+        pairs.append(pair if lower.radii_mm[i] < upper.radii_mm[j] else pair[::-1])
+    plain = _plainly_meet(pairs) if pairs else ()
+    for (k, i, j), pair, sure in zip(chosen, pairs, plain, strict=True):
+        if sure or (not (up[k][i] and down[k + 1][j]) and _meet(*pair)):
+            up[k][i] = down[k + 1][j] = True
     return tuple(
         Plane(plane.height_mm, plane.rings, plane.radii_mm, tuple(u), tuple(d))
         for plane, u, d in zip(planes, up, down, strict=True)

@@ -1,0 +1,251 @@
+"""The level function of a solid on layers of a lattice: between its planes, and in the caps of every policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtplan.dosimetry.cells import CORE, LOWER, LOWER_REST, ROUND, UPPER, UPPER_REST
+from rtplan.dosimetry.closing import closing
+from rtplan.dosimetry.distance import Lattice, Outline, signed_lattice
+from rtplan.dosimetry.solid import Plane, Solid
+from rtplan.errors import StructureError
+
+Float = NDArray[np.float64]
+Face = tuple[Float, float, int]
+
+#: Height of a layer of cells in sides of a cell: a dose along the normal sees whole layers at once.
+THINNER = 0.7
+#: The same for a flat cap.
+THINNER_CAP = 1.3
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Level function g and its derivatives along the normal on layers of cells; the solid is where g <= 0.
+
+    Parameters
+    ----------
+    height_mm, thick_mm : ndarray, shape (L,)
+        Middle and thickness.
+    label, sign : ndarray, shape (L,)
+        Part of the structure; 1, or -1 for a hole.
+    value, slope, bend : ndarray, shape (L, nv, nu)
+        g, dg/dn and d²g/dn².
+    faces : tuple of (ndarray of shape (m, 2), float, int)
+        Points (u, v) on flat ends, their height and part.
+    """
+
+    height_mm: Float
+    thick_mm: Float
+    label: NDArray[np.int8]
+    sign: NDArray[np.int8]
+    value: Float
+    slope: Float
+    bend: Float
+    faces: tuple[Face, ...] = ()
+
+    @classmethod
+    def of(cls, solid: Solid, lattice: Lattice, *, single_slice_mm: float | None = None) -> Layers:
+        """Build the layers of a solid for all cap policies.
+
+        Raises
+        ------
+        StructureError
+            If there is one plane only and no thickness is given.
+        """
+        gap = _typical_gap(solid, single_slice_mm)
+        pieces: list[Layers] = []
+        for depth, planes in enumerate(solid.levels):
+            sign = -1 if depth % 2 else 1
+            fields = _Fields.of(planes, lattice)
+            if fields.gaps:
+                pieces.append(_between(fields, lattice, sign))
+            pieces += [
+                _end(fields, lattice, (k, way), (gap, sign))
+                for k, plane in enumerate(planes)
+                for way in (1, -1)
+                if not all(plane.up if way > 0 else plane.down)
+            ]
+        return _joined(pieces)
+
+
+def _joined(pieces: list[Layers]) -> Layers:
+    names = ("height_mm", "thick_mm", "label", "sign", "value", "slope", "bend")
+    faces = tuple(face for piece in pieces for face in piece.faces)
+    return Layers(*(np.concatenate([getattr(piece, name) for piece in pieces]) for name in names), faces)
+
+
+def _typical_gap(solid: Solid, single_slice_mm: float | None) -> float:
+    gaps = np.diff(solid.heights_mm)
+    if len(gaps):
+        return float(np.median(gaps))
+    if single_slice_mm is None:
+        raise StructureError("The structure has contours in one plane only, and no slice thickness is known.")
+    return single_slice_mm
+
+
+@dataclass(frozen=True, eq=False)
+class _Fields:
+    """Power functions of the rings of the planes of one level, and the gaps that are bridged.
+
+    ``gaps`` lists the planes from which some ring goes on up; ``rise`` and ``bend`` are, for each of them,
+    the divided difference and the limited second derivative of the power function.
+    """
+
+    planes: tuple[Plane, ...]
+    power: Float
+    rows: dict[tuple[int, str], int]
+    gaps: list[int]
+    rise: Float
+    bend: Float
+
+    @classmethod
+    def of(cls, planes: tuple[Plane, ...], lattice: Lattice) -> _Fields:
+        power, rows = _powers(planes, lattice)
+        gaps = [k for k in range(len(planes) - 1) if any(planes[k].up)]
+        low = power[[_row(rows, planes, k, "up") for k in gaps]]
+        high = power[[_row(rows, planes, k + 1, "down") for k in gaps]]
+        height = np.array([plane.height_mm for plane in planes])
+        width = np.diff(height)[gaps]
+        rise = (high - low) / width[:, None, None]
+        return cls(planes, power, rows, gaps, rise, _bends(gaps, width, rise))
+
+    def at(self, k: int, which: str) -> Float:
+        """Return the power function of plane k: all rings, those that go up or down, or end there."""
+        field: Float = self.power[_row(self.rows, self.planes, k, which)]
+        return field
+
+    def width_mm(self, k: int) -> float:
+        """Return the height of the gap above plane k."""
+        return self.planes[k + 1].height_mm - self.planes[k].height_mm
+
+
+def _powers(planes: tuple[Plane, ...], lattice: Lattice) -> tuple[Float, dict[tuple[int, str], int]]:
+    keys: list[tuple[int, str]] = []
+    outlines: list[Outline] = []
+    for k, plane in enumerate(planes):
+        for which in ("all", "up", "not up", "down", "not down"):
+            flags = plane.up if which.endswith("up") else plane.down
+            if which == "all" or len(set(flags)) > 1:
+                outline = plane.outline(which)
+                assert outline is not None
+                keys.append((k, which))
+                outlines.append(outline)
+    whole = [not (all(planes[k].up) and all(planes[k].down)) for k, _ in keys]
+    reach = 2 if len(keys) == len(planes) else 6
+    distance, radius = signed_lattice(lattice, outlines, reach, whole)
+    radius *= 2.0
+    radius += distance
+    radius *= distance
+    return radius, {key: row for row, key in enumerate(keys)}
+
+
+def _row(rows: dict[tuple[int, str], int], planes: tuple[Plane, ...], k: int, which: str) -> int:
+    """Return the number of the field of some rings; where all or none of a plane's rings are, of all."""
+    flags = planes[k].up if which.endswith("up") else planes[k].down
+    alike = len(set(flags)) == 1 and all(flags) != which.startswith("not")
+    return rows[k, "all" if alike else which]
+
+
+def _bends(gaps: list[int], width: Float, rise: Float) -> Float:
+    """Return for each gap the smaller of the second divided differences around it, 0 where signs differ."""
+    bends = {
+        gaps[i]: (rise[i] - rise[i - 1]) / (0.5 * (width[i] + width[i - 1]))
+        for i in range(1, len(gaps))
+        if gaps[i] == gaps[i - 1] + 1
+    }
+    limited = np.zeros_like(rise)
+    for i, k in enumerate(gaps):
+        around = (k, k + 1) if k in bends and k + 1 in bends else ((k + 1, k + 2), (k, k - 1))[k in bends]
+        pair = [bends[j] for j in around if j in bends]
+        if pair:
+            a, b = pair[0], pair[-1]
+            np.copyto(limited[i], np.where(np.abs(a) < np.abs(b), a, b), where=a * b > 0)
+    return limited
+
+
+def _count(height: float, lattice: Lattice, thinner: float = THINNER) -> int:
+    return max(int(np.ceil(height / (thinner * lattice.step_mm) - 1e-9)), 1)
+
+
+def _between(fields: _Fields, lattice: Lattice, sign: int) -> Layers:
+    widths = np.array([fields.width_mm(k) for k in fields.gaps])
+    counts = np.array([_count(width, lattice) for width in widths])
+    of = np.repeat(np.arange(len(counts)), counts)
+    level = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    width = widths[of]
+    z = (level + 0.5) * width / counts[of]
+    base = np.array([fields.planes[k].height_mm for k in fields.gaps])
+    low = fields.power[[_row(fields.rows, fields.planes, k, "up") for k in fields.gaps]][of]
+    rise, bend = fields.rise[of], fields.bend[of]
+    columns = (slice(None), None, None)
+    low += rise * z[columns]
+    low += bend * (0.5 * z * (z - width))[columns]
+    rise += bend * (z - 0.5 * width)[columns]
+    label = np.full(len(of), CORE, np.int8)
+    return Layers(base[of] + z, width / counts[of], label, np.full(len(of), sign, np.int8), low, rise, bend)
+
+
+def _end(fields: _Fields, lattice: Lattice, place: tuple[int, int], kind: tuple[float, int]) -> Layers:
+    """Return the caps of the rings that end at a plane, up (way 1) or down (-1), and their flat faces."""
+    (k, way), (typical_gap, sign) = place, kind
+    ending = "not up" if way > 0 else "not down"
+    value, height = fields.at(k, ending), fields.planes[k].height_mm
+    gap, slope, bend = _outward(fields, k, way, typical_gap)
+    flat = np.zeros_like(value)
+    outline = fields.planes[k].outline(ending)
+    assert outline is not None
+    within = _inside(lattice, value)
+    faces = [(within, height, CORE)]
+    rim = np.concatenate([outline.points, within])
+    pieces = []
+    for number, part in enumerate((UPPER, UPPER_REST) if way > 0 else (LOWER, LOWER_REST)):
+        start = height + way * 0.5 * gap * number
+        pieces.append(_cap((start, way * 0.5 * gap, part), lattice, (value, flat, flat), sign))
+        faces.append((rim, start + way * 0.5 * gap, part))
+    rise = closing(value, slope, bend, gap)
+    pieces.append(_cap((height, way * rise, ROUND), lattice, (value, slope, bend), sign))
+    top = value + slope * rise + 0.5 * bend * rise * rise
+    faces.append((_inside(lattice, top), height + way * rise, ROUND))
+    joined = _joined(pieces)
+    return Layers(*list(vars(joined).values())[:-1], tuple(faces))
+
+
+def _outward(fields: _Fields, k: int, way: int, typical_gap: float) -> tuple[float, Float, Float]:
+    """Return the gap to the plane that is not there, and the slope and bend of the level function into it."""
+    value = fields.at(k, "not up" if way > 0 else "not down")
+    inner = k - 1 if way > 0 else k
+    if inner not in fields.gaps:
+        return typical_gap, np.zeros_like(value), np.zeros_like(value)
+    gap = fields.width_mm(inner)
+    bend = fields.bend[fields.gaps.index(inner)]
+    other = fields.at(k - way, "up" if way > 0 else "down")
+    slope = np.maximum((value - other) / gap + 0.5 * bend * gap, 0.0)
+    return gap, slope, np.maximum(bend, 0.0)
+
+
+def _cap(
+    place: tuple[float, float, int], lattice: Lattice, shape: tuple[Float, Float, Float], sign: int
+) -> Layers:
+    """Return the layers from a height on, over a signed height, of one part of the structure."""
+    (start, rise, label), (value, slope, bend) = place, shape
+    count = _count(abs(rise), lattice, THINNER if label == ROUND else THINNER_CAP)
+    z = ((np.arange(count) + 0.5) * abs(rise) / count)[:, None, None]
+    way = np.sign(rise)
+    return Layers(
+        start + way * z.ravel(),
+        np.full(count, abs(rise) / count),
+        np.full(count, label, np.int8),
+        np.full(count, sign, np.int8),
+        value + slope * z + 0.5 * bend * (z * z),
+        way * (slope + bend * z),
+        np.broadcast_to(bend, (count, *bend.shape)),
+    )
+
+
+def _inside(lattice: Lattice, value: Float) -> Float:
+    row, column = np.nonzero(value < 0)
+    return np.stack([lattice.u_mm[column], lattice.v_mm[row]], axis=1)
