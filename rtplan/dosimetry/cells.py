@@ -35,8 +35,8 @@ PARTS: dict[str, tuple[int, ...]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """Cells of a lattice that hold some of a structure.
+class Lot:
+    """Cells of one lattice.
 
     Parameters
     ----------
@@ -47,13 +47,42 @@ class Cells:
     thick_mm : ndarray, shape (L,)
         Height of each layer.
     index : ndarray, shape (n,)
-        Flat places of the cells in the lattice; the ``n - p`` cells wholly inside first, then ``p`` cut.
+        Flat places of the cells in the lattice; none lies on its rim along u and v.
+    """
+
+    axes: Axes
+    side_mm: tuple[float, float]
+    thick_mm: Float
+    index: Index
+
+    def centres(self, index: Index) -> Float:
+        """Return centres along u, v and n, mm, shape (k, 3), of flat places."""
+        layer, row, column = np.unravel_index(index, self.axes.shape)
+        axes = self.axes
+        return np.stack([axes.u_mm[column], axes.v_mm[row], axes.n_mm[layer]], axis=1)
+
+    def widths(self, index: Index) -> Float:
+        """Return sides along u, v and n, mm, shape (3, k), of flat places."""
+        side = np.empty((3, len(index)))
+        side[0], side[1] = self.side_mm
+        side[2] = self.thick_mm.take(index // (len(self.axes.u_mm) * len(self.axes.v_mm)))
+        return side
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Cells that hold some of a structure: coarse ones wholly inside, then fine ones, the last ``p`` cut.
+
+    Parameters
+    ----------
+    coarse, fine : Lot
+        Their lattices, along the same axes.
     volume_cc : ndarray, shape (n,)
         Volume of the part inside; negative for what a hole takes away.
     label : ndarray, shape (n,), int8
         The part that the cell is of; ``PARTS`` says which policies have it.
     parent : ndarray, shape (n,)
-        Number of the coarse cell that a cell is of, for the error bound.
+        Number of the larger cell that a cell is of, for the error bound.
     offset_mm, width_mm, taper_mm : ndarray, shape (p, 3)
         Of cut cells, along u, v and n: centroid from the cell's centre; sides; and what the cut takes from
         the spread: for a gradient g of the dose it is ``sqrt(sum (g_i width_i)² − (g · taper)²)``.
@@ -63,10 +92,8 @@ class Cells:
         What had to be decided.
     """
 
-    axes: Axes
-    side_mm: tuple[float, float]
-    thick_mm: Float
-    index: Index
+    coarse: Lot
+    fine: Lot
     volume_cc: Float
     label: NDArray[np.int8]
     parent: Index
@@ -79,21 +106,34 @@ class Cells:
     @property
     def whole(self) -> int:
         """How many of the cells lie wholly inside (the first ones)."""
-        return len(self.index) - len(self.offset_mm)
+        return len(self.volume_cc) - len(self.offset_mm)
 
-    def labels(self) -> tuple[int, ...]:
+    def labels(self) -> set[int]:
         """Return the parts that hold any volume."""
-        held = np.bincount(self.label, minlength=LABELS)
-        return tuple(int(label) for label in np.nonzero(held)[0])
+        return set(np.flatnonzero(np.bincount(self.label, minlength=LABELS)).tolist())
 
-    def places(self, rows: Index | slice) -> Float:
-        """Return centroids of cells along u, v and n, mm, shape (k, 3)."""
-        layer, row, column = np.unravel_index(self.index[rows], self.axes.shape)
-        places = np.stack([self.axes.u_mm[column], self.axes.v_mm[row], self.axes.n_mm[layer]], axis=1)
-        number = np.arange(len(self.index))[rows]
-        parts = number >= self.whole
-        places[parts] += self.offset_mm[number[parts] - self.whole]
-        return places
+    def boxes(self, rows: Index) -> tuple[Float, Float]:
+        """Return centres and sides of cells along u, v and n, mm, shape (k, 3)."""
+        count = len(self.coarse.index)
+        centre, width = np.empty((len(rows), 3)), np.empty((len(rows), 3))
+        for lot, here, first in ((self.coarse, rows < count, 0), (self.fine, rows >= count, count)):
+            index = lot.index[rows[here] - first]
+            centre[here], width[here] = lot.centres(index), lot.widths(index).T
+        return centre, width
+
+    def centroids(self) -> Float:
+        """Return the centroids of the parts inside, LPS mm, shape (n, 3)."""
+        centre, _ = self.boxes(np.arange(len(self.volume_cc)))
+        centre[self.whole :] += self.offset_mm
+        points: Float = centre @ self.fine.axes.directions
+        return points
+
+    def corners(self) -> Float:
+        """Return the corners, LPS mm, shape (8, 3), of a box that holds all cells and one more around."""
+        axes = self.fine.axes
+        thick = float(max(self.fine.thick_mm.max(), self.coarse.thick_mm.max()))
+        ends = np.array([axes.n_mm.min() - thick, axes.n_mm.max() + thick])
+        return Axes(axes.directions, ends, axes.v_mm, axes.u_mm).corners()
 
 
 def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Float]:

@@ -108,10 +108,10 @@ def accumulate(
     weight = np.bincount(node, rate, count * NODES).reshape(count, NODES).cumsum(axis=1)
     moment = np.bincount(node, rate * at, count * NODES).reshape(count, NODES).cumsum(axis=1)
     return Ramps(
-        low + bin_gy * np.arange(NODES),
+        low + bin_gy * np.arange(NODES, dtype=np.float64),
         np.arange(NODES, dtype=np.float64) * weight - moment,
-        np.bincount(label, volume_cc, count),
-        np.bincount(label, volume_cc * dose, count),
+        np.bincount(label, volume_cc, count).astype(np.float64),
+        np.bincount(label, volume_cc * dose, count).astype(np.float64),
         extremes_gy,
     )
 

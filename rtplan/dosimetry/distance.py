@@ -159,7 +159,7 @@ def signed_at(points: Float, outline: Outline) -> tuple[Float, Float]:
 
 
 def inside_lattice(lattice: Lattice, outline: Outline, planes: int = 1) -> NDArray[np.bool_]:
-    """Whether each cell centre lies inside (even-odd), shape (planes, nv, nu), by one sweep over the edges."""
+    """Whether each cell centre lies inside (even-odd), shape (planes, nv, nu), by a sweep over the edges."""
     rows, columns = lattice.shape
     begin = (outline.points - lattice.corner_mm) / lattice.step_mm - 0.5
     end = begin[outline.following()]
@@ -250,7 +250,9 @@ def _nearest_vertex(lattice: Lattice, stack: Outline, planes: int) -> tuple[Inde
     empty = seed < 0
     place = np.empty((planes, 2, rows, columns), dtype=np.int32)
     for k in range(planes):
-        ndimage.distance_transform_edt(empty[k], return_distances=False, return_indices=True, indices=place[k])
+        ndimage.distance_transform_edt(
+            empty[k], return_distances=False, return_indices=True, indices=place[k]
+        )
     cell = place[:, 0] * columns + place[:, 1]
     down, right = place[:, 0] - np.arange(rows)[:, None], place[:, 1] - np.arange(columns)
     cell += (np.arange(planes, dtype=np.int32) * rows * columns)[:, None, None]
@@ -283,7 +285,8 @@ def _refine(
 
     def squared(vertex: Index) -> Float:
         away_u, away_v = pu.take(vertex) - u, pv.take(vertex) - v
-        return away_u * away_u + away_v * away_v
+        squares: Float = away_u * away_u + away_v * away_v
+        return squares
 
     vertex = flat.take(home)
     best = squared(vertex)

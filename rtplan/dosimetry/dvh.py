@@ -24,15 +24,15 @@ Float = NDArray[np.float64]
 #: Cells across the cube root of the volume: of contours, by the tolerance between these two numbers, …
 FEWEST, MOST = 10.0, 26.0
 #: … so that the error of D98 and D2, about ``ERROR span (side / root)²``, keeps the tolerance.
-ERROR = 0.11
+ERROR = 0.07
 #: Voxels per side of the dose that the span is taken from.
 FINEST_LOOK = 32
 #: Longest side of a lattice cell, mm.
 LONGEST_MM = 8.0
 #: Each next side is this much smaller; times as many cells.
 FINER, GROWTH = 1.6, 3.5
-#: Cells of a mask that are aimed at.
-MASK_CELLS = 30_000
+#: Cells of a mask that are aimed at, and the most parts that the side of a voxel is cut into.
+MASK_CELLS, FINEST = 30_000, 8
 
 
 def dvh(structure: Structure, dose: Dose, settings: Settings | None = None) -> Dvh:
@@ -83,11 +83,11 @@ def _refined(structure: Structure, doses: Sequence[Dose], settings: Settings) ->
     """Return the first sampling whose error is within the tolerance."""
     read = None
     for cells in _levels(structure, doses[0], settings):
-        if read is not None and len(cells.index) > settings.most_cells:
+        if read is not None and len(cells.volume_cc) > settings.most_cells:
             break
         read = Sampled.of(cells, doses[:1], settings)
         _demand_covered(structure.name, read)
-        if _error_left(read, settings) <= 1.0 or GROWTH * len(cells.index) > settings.most_cells:
+        if _error_left(read, settings) <= 1.0 or GROWTH * len(cells.volume_cc) > settings.most_cells:
             break
     assert read is not None
     return read if len(doses) == 1 else Sampled.of(read.cells, doses, settings)
@@ -109,10 +109,12 @@ def _levels(structure: Structure, dose: Dose, settings: Settings) -> Iterator[Ce
     region = structure.region
     try:
         if isinstance(region, Mask):
-            wanted: float = MASK_CELLS
-            while True:
-                yield cells_of_mask(region, count_for(region, wanted))
-                wanted *= GROWTH
+            parts = count_for(region, MASK_CELLS)
+            yield cells_of_mask(region, parts)
+            while parts < FINEST:
+                parts = 2 * parts if parts > 0 else (-(-parts // 2) if parts < -3 else 1)
+                yield cells_of_mask(region, parts)
+            return
         solid = Solid.of(region, structure.name)
         thickness = float(np.abs(dose.grid.direction.T @ solid.axes[2]) @ np.array(dose.grid.spacing_zyx_mm))
         step = _first_step(solid, thickness, dose, settings)
@@ -130,6 +132,8 @@ def _first_step(solid: Solid, thickness: float, dose: Dose, settings: Settings) 
     radii = np.concatenate([plane.radii_mm for plane in solid.levels[0]])
     root = min(float((np.pi * (radii**2).sum() * gap) ** (1 / 3)), 1.6 * float(np.median(radii)))
     span, highest = _span(solid, dose)
+    if not np.isfinite(span):
+        raise DoseError("The dose holds values that are not finite where the structure lies.")
     across = np.sqrt(ERROR * span / (settings.tolerance_gy * max(highest / 60.0, 1e-6)))
     return float(min(max(root / min(max(across, FEWEST), MOST), 0.02), LONGEST_MM))
 
@@ -174,7 +178,7 @@ def _demand_covered(name: str, sampled: Sampled) -> float:
 def _finish(name: str, read: Sampled, number: int, dose: Dose) -> Dvh:
     settings = read.settings
     covered = _demand_covered(name, read)
-    held = set(read.cells.labels())
+    held = read.cells.labels()
     ramps = read.ramps[number]
     curves = {
         caps: ramps.curve(parts)

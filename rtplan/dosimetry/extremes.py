@@ -103,9 +103,7 @@ class Patches:
 
     def within(self, points: Float) -> NDArray[np.bool_]:
         """Whether points, one per patch, lie within the patches' heights."""
-        held: NDArray[np.bool_] = (
-            np.abs(points[:, 2] - self.middle_mm) < 0.5 * self.width_mm[:, 2] + 1e-3
-        )
+        held: NDArray[np.bool_] = np.abs(points[:, 2] - self.middle_mm) < 0.5 * self.width_mm[:, 2] + 1e-3
         return held
 
 
@@ -144,10 +142,20 @@ def starts(score: Float, span: Float, label: Labels, count: int) -> tuple[Index,
     return np.concatenate(rows), np.concatenate(signs)
 
 
-def inside_of(centre: Float, width_mm: Float, label: Labels) -> tuple[Float, Labels]:
-    """Return points all over some cells, shape (125 k, 3), and their parts."""
-    points = (centre[:, None, :] + _PLACES * width_mm[:, None, :]).reshape(-1, 3)
-    return points, np.repeat(label, len(_PLACES))
+def inside_of(centre: Float, width_mm: Float) -> Float:
+    """Return 27 points all over each of some cells, shape (k, 27, 3)."""
+    points: Float = centre[:, None, :] + _PLACES * width_mm[:, None, :]
+    return points
+
+
+def turning(dose: Float) -> Float:
+    """Return where parabolas through the doses at `inside_of` turn, in sides from the centre, (k, 3)."""
+    cube = dose.reshape(-1, 3, 3, 3)
+    ends = np.stack([cube[:, ::2, 1, 1], cube[:, 1, ::2, 1], cube[:, 1, 1, ::2]], axis=1)
+    bow = ends.sum(axis=2) - 2.0 * cube[:, 1, 1, 1, None]
+    rise = ends[:, :, 1] - ends[:, :, 0]
+    found: Float = np.clip(-0.25 * rise / np.where(np.abs(bow) > 1e-9, bow, np.inf), -0.5, 0.5)
+    return found
 
 
 def _largest(values: Float, count: int) -> NDArray[np.intp]:

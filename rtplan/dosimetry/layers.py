@@ -1,8 +1,8 @@
-"""The level function of a solid on layers of a lattice: between its planes, and in the caps of every policy."""
+"""The level function of a solid on layers of a lattice: between planes, and in the caps of every policy."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +73,16 @@ class Layers:
 
 
 def _joined(pieces: list[Layers]) -> Layers:
-    names = ("height_mm", "thick_mm", "label", "sign", "value", "slope", "bend")
-    faces = tuple(face for piece in pieces for face in piece.faces)
-    return Layers(*(np.concatenate([getattr(piece, name) for piece in pieces]) for name in names), faces)
+    return Layers(
+        np.concatenate([piece.height_mm for piece in pieces]),
+        np.concatenate([piece.thick_mm for piece in pieces]),
+        np.concatenate([piece.label for piece in pieces]),
+        np.concatenate([piece.sign for piece in pieces]),
+        np.concatenate([piece.value for piece in pieces]),
+        np.concatenate([piece.slope for piece in pieces]),
+        np.concatenate([piece.bend for piece in pieces]),
+        tuple(face for piece in pieces for face in piece.faces),
+    )
 
 
 def _typical_gap(solid: Solid, single_slice_mm: float | None) -> float:
@@ -210,8 +217,7 @@ def _end(fields: _Fields, lattice: Lattice, place: tuple[int, int], kind: tuple[
     pieces.append(_cap((height, way * rise, ROUND), lattice, (value, slope, bend), sign))
     top = value + slope * rise + 0.5 * bend * rise * rise
     faces.append((_inside(lattice, top), height + way * rise, ROUND))
-    joined = _joined(pieces)
-    return Layers(*list(vars(joined).values())[:-1], tuple(faces))
+    return replace(_joined(pieces), faces=tuple(faces))
 
 
 def _outward(fields: _Fields, k: int, way: int, typical_gap: float) -> tuple[float, Float, Float]:

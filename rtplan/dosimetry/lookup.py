@@ -108,7 +108,7 @@ class Field:
         return cls(values, first, dose.grid, interpolation, bool(lowest >= 0))
 
     def at(self, points: Float) -> Float:
-        """Return the dose, Gy, at patient points (n, 3), LPS mm; nearest voxel centre in the outer half voxel."""
+        """Return the dose, Gy, at patient points (n, 3), LPS mm (beyond the outer centres, that there)."""
         found = np.empty(len(points))
         for begin in range(0, len(points), CHUNK):
             part = points[begin : begin + CHUNK]

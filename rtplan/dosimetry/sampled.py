@@ -11,9 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid
-from rtplan.dosimetry.cells import LABELS, PARTS, Cells
+from rtplan.dosimetry.cells import LABELS, PARTS, Cells, Lot
 from rtplan.dosimetry.curve import Curve, Ramps, accumulate
-from rtplan.dosimetry.extremes import INNER_STARTS, SPOT_STARTS, SURFACE_STARTS, Patches, inside_of, starts
+from rtplan.dosimetry.extremes import (
+    INNER_STARTS,
+    SPOT_STARTS,
+    SURFACE_STARTS,
+    Patches,
+    inside_of,
+    starts,
+    turning,
+)
 from rtplan.dosimetry.histogram import Settings
 from rtplan.dosimetry.lookup import Axes, Field, covered
 
@@ -96,9 +104,10 @@ class Sampled:
             square = volume * (dose * dose + read.span_gy[chosen] ** 2 / 12.0)
             spread = np.bincount(parent, square)[held] / weight[held] - mean * mean
             spans = mean, np.sqrt(12.0 * np.maximum(spread, 0.0))
-            low, high = np.nanmin(read.extremes_gy[list(labels), 0]), np.nanmax(read.extremes_gy[list(labels), 1])
-            label = np.zeros(len(held), np.int8)
-            curves.append(accumulate(spans, weight[held], label, np.array([[low, high]])).curve([0]))
+            ends = read.extremes_gy[list(labels)]
+            extremes = np.array([[np.nanmin(ends[:, 0]), np.nanmax(ends[:, 1])]])
+            alike = np.zeros(len(held), np.int8)
+            curves.append(accumulate(spans, weight[held].astype(float), alike, extremes).curve([0]))
         return tuple(curves)
 
     def covered_fraction(self) -> float:
@@ -111,28 +120,21 @@ class Sampled:
 
 
 def _covered(cells: Cells, grid: Grid) -> NDArray[np.bool_]:
-    axes = cells.axes
-    low = [p.min() - w for p, w in zip((axes.u_mm, axes.v_mm), cells.side_mm, strict=True)]
-    high = [p.max() + w for p, w in zip((axes.u_mm, axes.v_mm), cells.side_mm, strict=True)]
-    thick = float(cells.thick_mm.max())
-    box = np.array([[*low, axes.n_mm.min() - thick], [*high, axes.n_mm.max() + thick]])
-    corners = np.array([[box[i, 0], box[j, 1], box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    if covered(corners @ axes.directions, grid).all():
-        return np.ones(len(cells.index), np.bool_)
-    return covered(cells.places(slice(None)) @ axes.directions, grid)
+    if covered(cells.corners(), grid).all():
+        return np.ones(len(cells.volume_cc), np.bool_)
+    return covered(cells.centroids(), grid)
 
 
-class _Lattice:
-    """One dose on the lattice, with what a cell needs of its neighbours."""
+class _OnLot:
+    """One dose on a lot's lattice, with what a cell needs of its neighbours."""
 
-    def __init__(self, cells: Cells, field: Field) -> None:
-        axes = cells.axes
-        rise = np.concatenate([axes.n_mm, axes.n_mm - cells.thick_mm, axes.n_mm + cells.thick_mm])
+    def __init__(self, lot: Lot, field: Field) -> None:
+        axes = lot.axes
+        rise = np.concatenate([axes.n_mm, axes.n_mm - lot.thick_mm, axes.n_mm + lot.thick_mm])
         every = field.on(Axes(axes.directions, rise, axes.v_mm, axes.u_mm))
-        self.middle, self.below, self.above = (part.ravel() for part in np.split(every, 3))
+        self.middle, self.below, self.above = every.reshape(3, -1)
         self.wide = len(axes.u_mm)
-        self.plane = self.wide * len(axes.v_mm)
-        self.cells = cells
+        self.lot = lot
 
     def steps(self, index: Index) -> tuple[Any, Any, Any]:
         """Return the dose and its first and second differences along u, v and n, float32, (n,) and (3, n)."""
@@ -149,88 +151,82 @@ class _Lattice:
         back -= 2.0 * middle
         return middle, first, back
 
-    def width(self, index: Index) -> Float:
-        """Return the sides of cells along u, v and n, mm, shape (3, n)."""
-        side = np.empty((3, len(index)))
-        side[0], side[1] = self.cells.side_mm
-        side[2] = self.cells.thick_mm.take(index // self.plane)
-        return side
-
 
 def _read(cells: Cells, dose: Dose, settings: Settings) -> Read:
-    axes = cells.axes
-    thick = float(cells.thick_mm.max())
-    reach = np.array([axes.n_mm.min() - thick, axes.n_mm.max() + thick])
-    field = Field.of(dose, Axes(axes.directions, reach, axes.v_mm, axes.u_mm).corners(), settings.interpolation)
-    lattice = _Lattice(cells, field)
-    middle, first, second = lattice.steps(cells.index)
+    field = Field.of(dose, cells.corners(), settings.interpolation)
+    coarse, fine = cells.coarse, _OnLot(cells.fine, field)
+    found = [fine.steps(fine.lot.index)]
+    if len(coarse.index):
+        found.insert(0, _OnLot(coarse, field).steps(coarse.index))
+    middle, first, second = (np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
     mean = middle.astype(np.float64)
     mean += (second[0] + second[1] + second[2]) * (1.0 / 24.0)
     square = first[0] ** 2 + first[1] ** 2 + first[2] ** 2
     cut, gradient = slice(cells.whole, None), np.zeros((0, 3))
     if len(cells.offset_mm):
-        slope = first[:, cut] / lattice.width(cells.index[cut])
-        gradient = np.ascontiguousarray(slope.T)
+        last = fine.lot.index[len(fine.lot.index) - len(cells.offset_mm) :]
+        gradient = np.ascontiguousarray((first[:, cut] / fine.lot.widths(last)).T)
         mean[cut] += (gradient * cells.offset_mm).sum(axis=1)
         spread = ((gradient * cells.width_mm) ** 2).sum(axis=1)
         square[cut] = np.maximum(spread - (gradient * cells.taper_mm).sum(axis=1) ** 2, 0.0)
     span = np.sqrt(square, dtype=np.float64)
-    places, labels = _candidates(lattice, gradient, mean, span)
-    points = places @ axes.directions
-    seen = covered(points, dose.grid)
-    return Read(mean, span, _extremes(field.at(points[seen]), labels[seen]))
+    extremes = _extremes(*_candidates(cells, fine, field, gradient, (mean, span)))
+    return Read(mean, span, extremes)
 
 
 def _extremes(dose: Float, label: Labels) -> Float:
     extremes = np.full((LABELS, 2), np.nan)
-    for part in np.nonzero(np.bincount(label, minlength=1))[0]:
+    for part in np.flatnonzero(np.bincount(label)):
         here = dose[label == part]
         extremes[part] = here.min(), here.max()
     return extremes
 
 
-def _candidates(lattice: _Lattice, gradient: Float, mean: Float, span: Float) -> tuple[Float, Labels]:
-    """Return points along u, v and n where the dose may be highest or lowest, and their parts."""
-    cells, surface = lattice.cells, lattice.cells.surface
-    rows = surface.inner
+def _candidates(
+    cells: Cells, fine: _OnLot, field: Field, gradient: Float, spans: tuple[Float, Float]
+) -> tuple[Float, Labels]:
+    """Return doses of points where they may be highest or lowest, Gy, and the parts that these are of."""
+    rows, (mean, span) = cells.surface.inner, spans
     chosen, _ = starts(mean[rows], 0.5 * span[rows], cells.label[rows], INNER_STARTS)
     chosen = np.unique(rows[chosen])
-    found, labels = inside_of(
-        cells.places(chosen), lattice.width(cells.index[chosen]).T, cells.label[chosen]
-    )
-    near, parts = _on_surface(cells, gradient, mean, span)
-    spots, kinds = _at_spots(lattice)
-    return np.concatenate([found, near, spots]), np.concatenate([labels, parts, kinds])
+    centre, width = cells.boxes(chosen)
+    here = inside_of(centre, width)
+    directions = cells.fine.axes.directions
+    tops = centre + turning(field.at(here.reshape(-1, 3) @ directions).reshape(len(here), -1)) * width
+    near, parts = _on_surface(cells, gradient, spans)
+    spots, kinds = _at_spots(cells, fine)
+    label = cells.label[chosen]
+    points = np.concatenate([here.reshape(-1, 3), tops, near, spots]) @ directions
+    labels = np.concatenate([np.repeat(label, here.shape[1]), label, parts, kinds])
+    seen = covered(points, field.grid)
+    return field.at(points[seen]), labels[seen]
 
 
-def _on_surface(cells: Cells, gradient: Float, mean: Float, span: Float) -> tuple[Float, Labels]:
+def _on_surface(cells: Cells, gradient: Float, spans: tuple[Float, Float]) -> tuple[Float, Labels]:
     surface, whole = cells.surface, cells.whole
     label = cells.label[whole:]
-    rows, signs = starts(mean[whole:], 0.5 * span[whole:], label, SURFACE_STARTS)
-    centre = cells.places(whole + rows) - cells.offset_mm[rows]
+    rows, signs = starts(spans[0][whole:], 0.5 * spans[1][whole:], label, SURFACE_STARTS)
+    centre, _ = cells.boxes(whole + rows)
     points = centre - surface.normal[rows] * surface.distance_mm[rows][:, None]
     width = cells.width_mm[rows]
     held = np.abs(points[:, 2] - centre[:, 2]) < 0.55 * width[:, 2]
     held &= (surface.normal[rows] ** 2).sum(axis=1) > 0.5
-    rows, signs, points, width, middle = (a[held] for a in (rows, signs, points, width, centre[:, 2]))
-    points[:, 2] = np.clip(points[:, 2], middle - 0.5 * width[:, 2], middle + 0.5 * width[:, 2])
-    patches = Patches(points, surface.normal[rows], surface.second[rows], width, middle)
+    rows, signs, points = rows[held], signs[held], points[held]
+    patches = Patches(points, surface.normal[rows], surface.second[rows], width[held], centre[held, 2])
     ends = patches.farther(signs[:, None] * gradient[rows])
-    good = patches.within(ends)
-    kind = label[rows]
-    return np.concatenate([points, ends[good]]), np.concatenate([kind, kind[good]])
+    found, kind = np.concatenate([points, ends]), label[np.concatenate([rows, rows])]
+    good = np.concatenate([patches.within(points), patches.within(ends)])
+    return found[good], kind[good]
 
 
-def _at_spots(lattice: _Lattice) -> tuple[Float, Labels]:
-    surface = lattice.cells.surface
+def _at_spots(cells: Cells, fine: _OnLot) -> tuple[Float, Labels]:
+    surface, lot = cells.surface, fine.lot
     if not len(surface.spots):
         return surface.spots, surface.spot_label
     index = surface.spot_index
-    middle, first, _ = lattice.steps(index)
-    axes = lattice.cells.axes
-    layer, row, column = np.unravel_index(index, axes.shape)
-    away = surface.spots - np.stack([axes.u_mm[column], axes.v_mm[row], axes.n_mm[layer]], axis=1)
-    score = middle + (away.T * first / lattice.width(index)).sum(axis=0)
+    middle, first, _ = fine.steps(index)
+    away = surface.spots - lot.centres(index)
+    score = middle + (away.T * first / lot.widths(index)).sum(axis=0)
     rows, _ = starts(score, np.zeros(len(score)), surface.spot_label, SPOT_STARTS)
     rows = np.unique(rows)
     return surface.spots[rows], surface.spot_label[rows]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtplan.dosimetry.cells import Cells, cut
+from rtplan.dosimetry.cells import Cells, Lot, cut
 from rtplan.dosimetry.distance import Lattice
 from rtplan.dosimetry.extremes import Surface
 from rtplan.dosimetry.layers import Face, Layers
@@ -48,25 +48,23 @@ def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = No
     full, met = _sorted(layers, lattice.step_mm)
     split = _Split.of(layers, lattice)
     (met_full, met_parent), cuts = _cut_cells(layers, lattice, split, met)
-    whole = np.concatenate([split.all_of(full), met_full])
-    parent = np.concatenate([np.repeat(full, len(split.steps())), met_parent, cuts.parent])
+    lots = split.lots(solid, layers, lattice, (full, np.concatenate([met_full, cuts.index])))
+    small = np.concatenate([met_parent, cuts.parent])
+    parent = np.concatenate([full, small])
     layer = parent // (lattice.shape[0] * lattice.shape[1])
-    share = np.concatenate([np.ones(len(whole)), cuts.share])
-    side = 0.5 * lattice.step_mm
-    volume = share * (side * side / 1000.0 * layers.sign * layers.thick_mm / split.along)[layer]
+    share = np.ones(len(parent))
+    share[len(full) :] = 1.0 / len(split.steps())
+    share[len(parent) - len(cuts.share) :] *= cuts.share
     return Cells(
-        axes=Axes(solid.axes, *split.places(lattice, layers)),
-        side_mm=(side, side),
-        thick_mm=np.repeat(layers.thick_mm / split.along, split.along),
-        index=np.concatenate([whole, cuts.index]),
-        volume_cc=volume,
+        *lots,
+        volume_cc=share * (lattice.step_mm**2 / 1000.0 * layers.sign * layers.thick_mm)[layer],
         label=layers.label[layer],
-        parent=parent,
+        parent=np.concatenate([_larger(full, layers), small]),
         offset_mm=cuts.offset,
         width_mm=cuts.width,
         taper_mm=cuts.taper,
         surface=Surface(
-            _inner(layers, parent[: len(whole)]),
+            _inner(layers, parent[: len(full) + len(met_full)]),
             cuts.normal,
             cuts.distance,
             cuts.second,
@@ -74,6 +72,15 @@ def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = No
         ),
         notes=solid.notes,
     )
+
+
+def _larger(full: Index, layers: Layers) -> Index:
+    """Return a number, above those of all cells, for the four cells of a layer that a cell is one of."""
+    _, rows, columns = layers.value.shape
+    layer, rest = np.divmod(full, rows * columns)
+    row, column = np.divmod(rest, columns)
+    number: Index = (layer * (rows // 2 + 1) + row // 2) * (columns // 2 + 1) + column // 2
+    return number + layers.value.size
 
 
 def _lattice(solid: Solid, step_mm: float) -> Lattice:
@@ -123,13 +130,15 @@ class _Split:
 
     def rises(self) -> Float:
         """Return the heights of the smaller cells in a whole one, in its own height."""
-        return (np.arange(self.along) + 0.5) / self.along - 0.5
+        rises: Float = (np.arange(self.along) + 0.5) / self.along - 0.5
+        return rises
 
     def steps(self) -> Index:
         """Return the places of the smaller cells from the first one, shape (m,); as ``offsets``."""
         rows, columns = self.shape
         n, v, u = np.meshgrid(np.arange(self.along), (0, 1), (0, 1), indexing="ij")
-        return ((n * 2 * rows + v) * 2 * columns + u).ravel()
+        steps: Index = ((n * 2 * rows + v) * 2 * columns + u).ravel()
+        return steps
 
     def offsets(self) -> tuple[Float, Float, Float]:
         """Return where the smaller cells lie in a whole one along u, v and n, in its sides, shape (m,)."""
@@ -144,9 +153,15 @@ class _Split:
         row, column = np.divmod(rest, columns)
         return ((layer * self.along * rows + row) * 2 * columns + column) * 2
 
-    def all_of(self, cell: Index) -> Index:
-        """Return the places of all smaller cells of some cells."""
-        return (self.first(cell)[:, None] + self.steps()).ravel()
+    def lots(
+        self, solid: Solid, layers: Layers, lattice: Lattice, index: tuple[Index, Index]
+    ) -> tuple[Lot, Lot]:
+        """Return whole and smaller cells of these flat places."""
+        side, half = lattice.step_mm, 0.5 * lattice.step_mm
+        axes = Axes(solid.axes, layers.height_mm, lattice.v_mm, lattice.u_mm)
+        finer = Axes(solid.axes, *self.places(lattice, layers))
+        thick = np.repeat(layers.thick_mm / self.along, self.along)
+        return Lot(axes, (side, side), layers.thick_mm, index[0]), Lot(finer, (half, half), thick, index[1])
 
 
 @dataclass(frozen=True)
@@ -216,7 +231,7 @@ def _parabolas(layers: Layers, step: float, met: Index) -> tuple[Float, Float, F
 
 
 def _cuts(value: Float, gradient: Float, second: Float, width: Float) -> tuple[Float, ...]:
-    """Return what `_Cuts` holds from the share on, by the plane that leaves what the curved surface leaves."""
+    """Return what `_Cuts` holds from the share on, by the plane that leaves what the curve leaves."""
     steep = np.sqrt(gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2) + 1e-12
     normal, second = gradient / steep, second / steep
     u, v, n = normal
@@ -250,7 +265,7 @@ def _inner(layers: Layers, parent: Index) -> Index:
         return rows
     taken = np.zeros(layers.value.shape, bool)
     low, high = layers.height_mm - 0.5 * layers.thick_mm, layers.height_mm + 0.5 * layers.thick_mm
-    for hole in np.flatnonzero(layers.sign < 0):
+    for hole in np.flatnonzero(layers.sign < 0).tolist():
         beside = (low < high[hole] - 1e-9) & (high > low[hole] + 1e-9)
         taken[beside] |= layers.value[hole] < _margin(layers, hole)
     held = ~taken & (layers.sign > 0)[:, None, None]

@@ -89,7 +89,7 @@ def _parts(doses: Float, volumes: Float, path: Path) -> tuple[Float, Float]:
 def write_table(dvh: Dvh, path: Path, step_gy: float = 0.05) -> Path:
     """Write a cumulative DVH; raise OutputError where the file is there already."""
     top = dvh.curve.max_gy
-    axis = np.append(np.arange(0.0, top, step_gy), [top, top + step_gy])
+    axis = np.append(np.arange(0.0, top - 0.01 * step_gy, step_gy), [top, top + step_gy])
     kind = [] if dvh.kind == "physical" else [f"# dose: {dvh.kind}"]
     lines = ["# type: cumulative", *kind, "dose_gy,volume_cc"]
     lines += [f"{dose:.6g},{dvh.volume_at(float(dose)):.8g}" for dose in axis]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Mask
-from rtplan.dosimetry.cells import Cells
+from rtplan.dosimetry.cells import Cells, Lot
 from rtplan.dosimetry.extremes import Surface
 from rtplan.dosimetry.lookup import Axes
 from rtplan.errors import StructureError
@@ -37,31 +37,28 @@ def cells_of_mask(mask: Mask, parts: int) -> Cells:
     Blocks keep the centroid and the spread of the voxels that they hold, so their partial volume is exact.
     """
     low, array = _cropped(mask)
-    block = max(-parts, 1)
-    fine = max(parts, 1)
+    block, fine = max(-parts, 1), max(parts, 1)
     index, weight, centre, width = _blocks(array, block)
     shape = tuple(-(-n // block) + 2 for n in array.shape)
     full = weight > block**3 - 0.5
-    cell = np.concatenate([index[full], index[~full]])
-    share = np.concatenate([weight[full], weight[~full]]) / block**3
     spacing = np.array(mask.grid.spacing_zyx_mm)[::-1]
     side = spacing * block / fine
+    axes = _axes(mask, low, (block, fine), shape)
+    thick = np.full(shape[0] * fine, side[2])
+    whole = _finer(index[full], fine, shape)
+    share = np.concatenate([np.ones(len(whole)), weight[~full] / block**3])
+    parent = np.concatenate([index[full], index[~full]])
     offset = centre[~full] * spacing
-    small = _finer(cell, fine, shape)
-    whole = int(full.sum()) * fine**3
-    volume = np.repeat(share, fine**3) * float(side.prod()) / 1000.0
     return Cells(
-        axes=_axes(mask, low, (block, fine), shape),
-        side_mm=(float(side[0]), float(side[1])),
-        thick_mm=np.full(shape[0] * fine, side[2]),
-        index=small,
-        volume_cc=volume,
-        label=np.zeros(len(small), np.int8),
-        parent=np.repeat(cell, fine**3) if fine > 1 else _coarser(cell, shape),
+        coarse=Lot(axes, (float(side[0]), float(side[1])), thick, whole),
+        fine=Lot(axes, (float(side[0]), float(side[1])), thick, index[~full]),
+        volume_cc=share * (mask.grid.voxel_cc * (block / fine) ** 3),
+        label=np.zeros(len(share), np.int8),
+        parent=np.repeat(parent, fine**3) if fine > 1 else _coarser(parent, shape),
         offset_mm=offset,
         width_mm=width[~full] * spacing,
         taper_mm=np.zeros((len(offset), 3)),
-        surface=_surface(mask, (low, array), (block, fine), (whole, shape)),
+        surface=_surface(mask, (low, array), (block, fine), (len(whole), len(offset), shape)),
     )
 
 
@@ -77,7 +74,7 @@ def _cropped(mask: Mask) -> tuple[Index, NDArray[np.bool_]]:
 
 
 def _blocks(array: NDArray[np.bool_], side: int) -> tuple[Index, Float, Float, Float]:
-    """Return the place, number of voxels, centroid and width (u, v, n, in voxels) of the blocks that hold any.
+    """Return place, number of voxels, centroid and width (u, v, n, in voxels) of the blocks that hold any.
 
     The place is that in a lattice with a rim of one block around the array; the centroid is from the
     block's centre.
@@ -92,7 +89,7 @@ def _blocks(array: NDArray[np.bool_], side: int) -> tuple[Index, Float, Float, F
     place = np.arange(side) - 0.5 * (side - 1)
     centre, width = [], []
     for axis in (5, 3, 1):
-        along = tiles.sum(axis=tuple({1, 3, 5} - {axis}))[held]
+        along = np.moveaxis(tiles.sum(axis=tuple({1, 3, 5} - {axis})), (axis + 1) // 2, -1)[held]
         first = along @ place / weight
         centre.append(first)
         width.append(np.sqrt(12.0 * np.maximum(along @ place**2 / weight - first**2, 0.0) + 1.0))
@@ -135,10 +132,10 @@ def _surface(
     mask: Mask,
     held: tuple[Index, NDArray[np.bool_]],
     split: tuple[int, int],
-    cells: tuple[int, tuple[int, ...]],
+    cells: tuple[int, int, tuple[int, ...]],
 ) -> Surface:
     """Return the corners of the voxels on the mask's surface, and all whole cells."""
-    (low, array), (block, fine), (whole, shape) = held, split, cells
+    (low, array), (block, fine), (whole, partial, shape) = held, split, cells
     padded = np.pad(array, 1)
     buried = padded.copy()
     for axis in range(3):
@@ -150,11 +147,11 @@ def _surface(
         corners[tuple((outer + offset).T)] = True
     corner = np.argwhere(corners)
     directions = mask.grid.direction.T[::-1]
-    spots = np.linalg.solve(directions.T, mask.grid.to_patient(corner + low - 0.5).T).T
+    points = mask.grid.to_patient(corner + low - 0.5)
+    spots = np.linalg.solve(directions.T, points.T).T.astype(np.float64)
     at = np.minimum(corner * fine // block + fine, np.array(shape) * fine - 2)
     rows, columns = shape[1] * fine, shape[2] * fine
     index = (at[:, 0] * rows + at[:, 1]) * columns + at[:, 2]
-    none = np.zeros((0, 3))
-    return Surface(
-        np.arange(whole), none, np.zeros(0), np.zeros((0, 6)), spots, index, np.zeros(len(spots), np.int8)
-    )
+    label = np.zeros(len(spots), np.int8)
+    none = np.zeros((partial, 3)), np.zeros(partial), np.zeros((partial, 6))
+    return Surface(np.arange(whole), *none, spots, index, label)
