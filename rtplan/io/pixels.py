@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder, iter_pixels
-from pydicom.uid import (
-    UID,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLSNearLossless,
-)
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from rtplan.errors import DicomError
+from rtplan.io import apart
 from rtplan.io import header as hd
+from rtplan.io.codec import PIXEL_TAGS, bits, demand_grey, demand_sense, frames, runs_apart, syntax_of
 from rtplan.io.index import Entry
 from rtplan.io.part10 import stamp_of
 
@@ -31,32 +25,8 @@ Values = NDArray[np.float32]
 
 #: Transfer syntaxes whose pixels lie in the file as they are.
 BARE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
-#: Transfer syntaxes that lose values by nature.
-LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
 #: Reading and rescaling release the interpreter: this many slices at a time.
 THREADS = min(4, os.cpu_count() or 1)
-#: What is advised where a decoder lacks.
-UNCOMPRESSED = "export it uncompressed (explicit VR little endian)."
-
-#: What the decoding of a slice needs.
-PIXEL_TAGS = (
-    "SpecificCharacterSet",
-    "SOPInstanceUID",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "PixelData",
-    "FloatPixelData",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,15 +79,24 @@ def fill(array: Values, entries: Sequence[Entry]) -> None:
     for plane, read in zip(planes, done, strict=True):
         if not read:
             left.setdefault(plane.entry.path, []).append(plane)
+    for group in left.values():
+        group.sort(key=lambda plane: plane.entry.number)
+    distant = {path: group for path, group in left.items() if runs_apart(syntax_of(group[0].entry.header))}
     for path, group in left.items():
-        with hd.guarded(path):
-            _decode(path, group)
+        if path not in distant:
+            with hd.guarded(path):
+                _decode(path, group)
+    if distant:
+        requests = [(path, [plane.entry.number for plane in group]) for path, group in distant.items()]
+        for path, values in apart.decode(requests):
+            with hd.guarded(path):
+                _put(hd.read(path, tags=PIXEL_TAGS), distant[path], values)
 
 
 def _describe(entry: Entry, out: Values) -> _Plane:
     header = entry.header
-    allocated, stored, signed = _bits(header)
-    _demand_grey(header)
+    allocated, stored, signed = bits(header)
+    demand_grey(header)
     rows, columns = hd.whole(header, "Rows"), hd.whole(header, "Columns")
     frames = hd.whole(header, "NumberOfFrames", 1)
     if (rows, columns) != out.shape or not 0 <= entry.number < frames:
@@ -178,41 +157,19 @@ def _cleared(stored: NDArray[Any], spare: int) -> NDArray[Any]:
 def _decode(path: Path, planes: Sequence[_Plane]) -> None:
     """Read the planes of one file through pydicom."""
     header = hd.read(path, tags=PIXEL_TAGS, pixels=True)
-    first = planes[0]
-    if hd.text(header, "SOPInstanceUID") != first.entry.sop_uid:
-        raise DicomError("The file changed while it was read.", where=str(path))
-    _demand_sense(header)
-    order = sorted(planes, key=lambda plane: plane.entry.number)
-    frames = iter_pixels(header, indices=[plane.entry.number for plane in order], raw=True)
-    for plane, frame in zip(order, frames, strict=True):
+    demand_sense(header)
+    _put(header, planes, frames(header, [plane.entry.number for plane in planes]))
+
+
+def _put(header: Dataset, planes: Sequence[_Plane], found: Iterable[NDArray[Any]]) -> None:
+    """Put decoded frames of one file into their places."""
+    where = hd.place(header)
+    if hd.text(header, "SOPInstanceUID") != planes[0].entry.sop_uid:
+        raise DicomError("The file changed while it was read.", where=where)
+    for plane, frame in zip(planes, found, strict=True):
         if frame.shape != plane.out.shape:
-            message = f"The pixels form {frame.shape}, {plane.out.shape} is said."
-            raise DicomError(message, where=str(path))
+            raise DicomError(f"The pixels form {frame.shape}, {plane.out.shape} is said.", where=where)
         plane.put(_signed(frame, header))
-
-
-def syntax_of(header: Dataset) -> UID | None:
-    """Return the transfer syntax of a file's header; None where it does not say."""
-    return getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
-
-
-def undecodable(syntax: UID) -> str:
-    """Return why pixels of a transfer syntax cannot be decoded here; empty when they can.
-
-    Examples
-    --------
-    >>> undecodable(UID("1.2.840.10008.1.2.5")), undecodable(UID("1.2.840.10008.1.2.4.102"))
-    ('', 'MPEG-4 AVC/H.264 High Profile / Level 4.1')
-    """
-    if not syntax.is_transfer_syntax:
-        return f"transfer syntax {syntax}"
-    if not syntax.is_compressed or syntax.is_deflated:
-        return ""
-    try:
-        known = get_decoder(syntax).is_available
-    except NotImplementedError:
-        known = False
-    return "" if known else str(syntax.name)
 
 
 def pixels_of(header: Dataset) -> NDArray[np.generic]:
@@ -223,54 +180,19 @@ def pixels_of(header: Dataset) -> NDArray[np.generic]:
     DicomError
         If the pixel description contradicts itself or the length of the data, or no decoder is installed.
     """
-    _demand_sense(header)
-    return _signed(np.asarray(header.pixel_array), header)
+    demand_sense(header)
+    if runs_apart(syntax_of(header)):
+        numbers = range(hd.whole(header, "NumberOfFrames", 1))
+        found: Iterable[NDArray[Any]] = next(apart.decode([(Path(hd.place(header)), numbers)]))[1]
+    else:
+        found = frames(header)
+    values = [_signed(frame, header) for frame in found]
+    return values[0] if len(values) == 1 else np.stack(values)
 
 
 def _signed(array: NDArray[Any], header: Dataset) -> NDArray[Any]:
-    _, stored, signed = _bits(header)
+    _, stored, signed = bits(header)
     spare = array.dtype.itemsize * 8 - stored
     if spare and array.dtype.kind in "iu":
         array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}"))
     return _cleared(array, spare if array.dtype.kind in "iu" else 0)
-
-
-def _bits(header: Dataset) -> tuple[int, int, int]:
-    """Return BitsAllocated, BitsStored and PixelRepresentation."""
-    allocated, stored = hd.whole(header, "BitsAllocated"), hd.whole(header, "BitsStored")
-    high, signed = hd.whole(header, "HighBit", stored - 1), hd.whole(header, "PixelRepresentation")
-    fit = allocated in (8, 16, 32) and 0 < stored <= allocated and high == stored - 1
-    if not fit or signed not in (0, 1):
-        message = f"Bits allocated {allocated}, stored {stored}, high bit {high}, sign {signed} do not fit."
-        raise DicomError(message, where=hd.place(header))
-    return allocated, stored, signed
-
-
-def _demand_sense(header: Dataset) -> None:
-    """Raise DicomError unless there are grey pixels of the length that the header says, and a decoder."""
-    where = hd.place(header)
-    if "PixelData" not in header:
-        raise DicomError("The object has no pixels.", where=where, action="export it again.")
-    allocated, _, _ = _bits(header)
-    frames = hd.whole(header, "NumberOfFrames", 1)
-    wanted = hd.whole(header, "Rows") * hd.whole(header, "Columns") * frames * allocated // 8
-    syntax = syntax_of(header)
-    if syntax is None:
-        raise DicomError("The file does not say its transfer syntax.", where=where)
-    codec = undecodable(syntax)
-    if codec:
-        message = f"The pixels are compressed as {codec}; no decoder for it is installed."
-        raise DicomError(message, where=where, action=UNCOMPRESSED)
-    if frames < 1 or wanted < 1 or wanted > hd.LARGEST_OBJECT:
-        raise DicomError("Rows, Columns or NumberOfFrames is impossible.", where=where)
-    got = len(header.PixelData)
-    if not syntax.is_compressed and not wanted <= got <= wanted + 1:
-        message = f"The pixels are {got} bytes, {wanted} are wanted: the file is cut or its header is wrong."
-        raise DicomError(message, where=where, action="export it again.")
-    _demand_grey(header)
-
-
-def _demand_grey(header: Dataset) -> None:
-    if hd.text(header, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
-        message = "The image is not grey (PhotometricInterpretation)."
-        raise DicomError(message, where=hd.place(header), action="export the grey image.")

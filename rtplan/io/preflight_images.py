@@ -9,10 +9,10 @@ import numpy as np
 from rtplan.domain import Notice
 from rtplan.io import choose
 from rtplan.io import header as hd
+from rtplan.io.codec import LOSSY, UNCOMPRESSED, syntax_of, undecodable
 from rtplan.io.geometry import grid_of
 from rtplan.io.look import Look, short
 from rtplan.io.multiframe import ENHANCED
-from rtplan.io.pixels import LOSSY, UNCOMPRESSED, syntax_of, undecodable
 from rtplan.io.preflight_mr import look_at_mr
 from rtplan.io.stack import Stack
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from rtplan.domain import Grid
 from rtplan.errors import FormatError, GeometryMismatch
 
 Float = NDArray[np.float64]
+
+# nibabel says on stderr what it mends in a header; what matters here is judged below
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 #: sform and qform may differ by this at the corners, mm: near half turns the quaternion of qform, in single
 #: precision, is no better (0.13 mm is the worst of 1500 random rotations of 512 x 512 x 200 voxels).
@@ -89,14 +93,14 @@ def _nifti(path: Path) -> tuple[NDArray[Any], Float]:
         if len(shape) != 3 or item.get_data_dtype().kind not in "iuf":
             message = f"A volume of three dimensions and single values is wanted, this has {item.shape}."
             raise FormatError(message, where=str(path), action="write each volume to a file of its own.")
+        affine = _TO_LPS @ _one_of(item, path)
+        affine[:3] *= _MM.get(item.header.get_xyzt_units()[0], 1.0)
         array = np.asanyarray(item.dataobj).reshape(shape)
     except FormatError:
         raise
     except Exception as broken:  # nibabel raises whatever a damaged header makes it raise
         message = f"The file is damaged or no NIfTI volume ({type(broken).__name__})."
         raise FormatError(message, where=str(path), action=_WRITE_AGAIN) from None
-    affine = _TO_LPS @ _one_of(item, path)
-    affine[:3] *= _MM.get(item.header.get_xyzt_units()[0], 1.0)
     affine[:3, :3] = affine[:3, 2::-1]
     return np.ascontiguousarray(array.transpose(2, 1, 0)), affine
 

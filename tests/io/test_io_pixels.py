@@ -10,7 +10,7 @@ from pydicom import uid as uids
 from pydicom.data import get_testdata_file
 
 from rtplan.errors import DicomError
-from rtplan.io import pixels
+from rtplan.io import apart, pixels
 from rtplan.io.image import read_series, read_stack
 from rtplan.io.index import entry_of, index
 from rtplan.io.preflight import preflight
@@ -116,6 +116,24 @@ def test_a_damaged_code_stream_is_refused_by_file(bare, tmp_path):
     ds.save_as(paths[1])
     with pytest.raises(DicomError, match=paths[1].name):
         read_series(tmp_path)
+
+
+def test_a_decoder_that_dies_or_hangs_is_survived_and_the_file_is_named(bare, tmp_path, monkeypatch):
+    paths = bare.series(tmp_path / "ct", stored_as(np.int16))
+    for path in paths:
+        recode(path, jpeg_lossless)
+    (tmp_path / "dying.py").write_text("import os, sys\nsys.stdin.readline()\nos.abort()\n")
+    (tmp_path / "silent.py").write_text("import time\ntime.sleep(60)\n")
+    (tmp_path / "cut.py").write_text(
+        "import sys\nsys.stdin.readline()\n"
+        'sys.stdout.write(\'{"shape": [1, 40, 36], "dtype": "<i2"}\\n\' + \'x\' * 100)\n'
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(apart, "PATIENCE_S", 1.0)
+    for program in ("dying", "silent", "cut"):
+        monkeypatch.setattr(apart, "PROGRAM", program)
+        with pytest.raises(DicomError, match=r"died or hung.*\.dcm"):
+            read_series(tmp_path / "ct")
 
 
 def bits(allocated, stored, *, signed):
