@@ -23,9 +23,11 @@ from rtplan.domain import (
 )
 from rtplan.errors import DicomError, OutputError, RtplanError
 from rtplan.imaging.contour import mask_on
+from rtplan.io.header import CLASS_UIDS
 from rtplan.io.index import index, pseudonym
 from rtplan.io.modules import Stamp
 from rtplan.io.patient import read_patient, write_patient
+from rtplan.io.preflight import preflight
 
 RNG = np.random.default_rng(8)
 
@@ -92,6 +94,33 @@ def test_two_patients_are_refused_without_naming_them(bare, tmp_path):
     with pytest.raises(DicomError, match="2 patients") as refused:
         read_patient(tmp_path)
     assert "SECRET" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["RTSTRUCT", "RTPLAN", "RTDOSE", "REG"])
+def test_an_rt_object_of_another_patient_is_refused_by_both_doors(bare, tmp_path, kind):
+    bare.series(tmp_path / "ct", block())
+    if kind == "RTSTRUCT":
+        rois = [("Bladder", "ORGAN", [("CLOSED_PLANAR", bare.square(-27, 0, 5))])]
+        bare.rtstruct(tmp_path / "x.dcm", rois, person="SECRET-ID-78")
+    else:
+        ds = bare.start("RTPLAN", "1.2.7", "1.2.8", person="SECRET-ID-78")
+        ds.SOPClassUID, ds.Modality = CLASS_UIDS[kind], kind
+        ds.save_as(tmp_path / "x.dcm", enforce_file_format=True)
+    with pytest.raises(DicomError, match="2 patients") as refused:
+        read_patient(tmp_path)
+    said = [n for n in preflight(tmp_path).notices if n.code == "PATIENTS_SEVERAL"]
+    assert [n.severity for n in said] == ["refuse"]
+    assert kind in said[0].message
+    assert "SECRET" not in str(refused.value) + said[0].message
+
+
+def test_a_plan_and_a_dose_of_another_frame_are_left_out(bare, tmp_path):
+    bare.series(tmp_path / "ct", block())
+    bare.rtdose(tmp_path / "rd.dcm", block((4, 5, 6), np.uint16), frame="1.7.7")
+    patient = read_patient(tmp_path)
+    assert not patient.doses
+    assert codes(patient) == ["DOSE_OTHER_FRAME"]
+    assert ("DOSE_OTHER_FRAME", "warn") in [(n.code, n.severity) for n in preflight(tmp_path).notices]
 
 
 def test_one_identifier_with_two_birth_dates_is_refused(bare, tmp_path):

@@ -40,8 +40,104 @@ def test_a_prone_dose_with_non_square_pixels_and_16_bits(bare, tmp_path):
     np.testing.assert_allclose(dose.array, values * 1e-3, rtol=1e-6)
 
 
+ORIENTATIONS = {
+    "supine": (1, 0, 0, 0, 1, 0),
+    "prone": (-1, 0, 0, 0, -1, 0),
+    "flipped rows": (1, 0, 0, 0, -1, 0),
+    "left decubitus": (0, 1, 0, -1, 0, 0),
+    "right decubitus": (0, -1, 0, 1, 0, 0),
+    "sagittal": (0, 1, 0, 0, 0, -1),
+    "coronal": (1, 0, 0, 0, 0, -1),
+    "tilted": (0.8, 0.6, 0.0, -0.36, 0.48, 0.8),
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=ORIENTATIONS.keys())
+@pytest.mark.parametrize("step", [2.5, -2.5])
+def test_every_value_lies_where_the_header_says(bare, tmp_path, orientation, step):
+    """By hand (PS3.3 C.8.8.3.2): plane n is moved by its offset along row × column from the first."""
+    values = stored(kind=np.uint16)
+    path = bare.rtdose(
+        tmp_path / "a.dcm", values, orientation=orientation, offsets=[step * n for n in range(4)]
+    )
+    dose = rtdose.read(path).dose
+    row, column = np.array(orientation[:3], float), np.array(orientation[3:], float)
+    normal = np.cross(row, column)
+    for n, r, c in np.ndindex(values.shape):
+        point = np.array([-10.0, 20.0, -30.0]) + row * c * 1.5 + column * r * 2.0 + normal * n * step
+        index = dose.grid.to_index(point)
+        np.testing.assert_allclose(index, np.rint(index), atol=1e-6)
+        assert dose.array[tuple(np.rint(index).astype(int))] == np.float32(values[n, r, c] * 1e-3)
+
+
+@pytest.mark.parametrize("name", ["supine", "prone", "flipped rows", "left decubitus"])
+@pytest.mark.parametrize("step", [3.0, -3.0])
+def test_absolute_offsets_are_heights_whatever_the_rows_do(bare, tmp_path, name, step):
+    """In the second meaning each offset is the patient z of its plane; the normal may point to the feet."""
+    values = stored(kind=np.uint16)
+    heights = [-30.0 + step * n for n in range(4)]
+    path = bare.rtdose(tmp_path / "a.dcm", values, orientation=ORIENTATIONS[name], offsets=heights)
+    dose = rtdose.read(path).dose
+    row, column = np.array(ORIENTATIONS[name][:3], float), np.array(ORIENTATIONS[name][3:], float)
+    for n in range(4):
+        point = np.array([-10.0, 20.0, 0.0]) + row * 3 * 1.5 + column * 2 * 2.0
+        point[2] = heights[n]
+        index = np.rint(dose.grid.to_index(point)).astype(int)
+        assert dose.array[tuple(index)] == np.float32(values[n, 2, 3] * 1e-3)
+
+
+def test_a_dose_that_begins_at_the_height_0_means_the_same_both_ways(bare, tmp_path):
+    path = bare.rtdose(tmp_path / "a.dcm", stored(), origin=(-10, 20, 0), offsets=[0, 3, 6, 9])
+    np.testing.assert_allclose(rtdose.read(path).dose.grid.to_patient([3, 0, 0]), [-10, 20, 9])
+
+
+def single(thickness, *, pointer=False):
+    def change(ds):
+        del ds.GridFrameOffsetVector
+        if not pointer:
+            del ds.FrameIncrementPointer
+            del ds.NumberOfFrames
+        if thickness is not None:
+            ds.SliceThickness = thickness
+
+    return change
+
+
+@pytest.mark.parametrize("pointer", [True, False])
+def test_a_dose_of_one_plane_is_as_thick_as_it_says_or_refused(bare, tmp_path, pointer):
+    values = stored((1, 5, 6))
+    dose = rtdose.read(bare.rtdose(tmp_path / "a.dcm", values, change=single(4.0, pointer=pointer))).dose
+    assert (dose.grid.shape, dose.grid.spacing_zyx_mm) == ((1, 5, 6), (4.0, 2.0, 1.5))
+    np.testing.assert_allclose(dose.array, values * 1e-3, rtol=1e-6)
+    for wrong in (None, 0.0):
+        path = bare.rtdose(tmp_path / "b.dcm", values, change=single(wrong, pointer=pointer))
+        with pytest.raises(DicomError, match="no depth"):
+            rtdose.read(path)
+
+
+def test_beams_and_groups_are_read(bare, tmp_path):
+    def change(ds):
+        beam, group, plan = (pydicom.Dataset() for _ in range(3))
+        beam.ReferencedBeamNumber, group.ReferencedFractionGroupNumber = 7, 2
+        group.ReferencedBeamSequence = pydicom.Sequence([beam])
+        plan.ReferencedSOPInstanceUID = "1.2.9"
+        plan.ReferencedFractionGroupSequence = pydicom.Sequence([group])
+        ds.ReferencedRTPlanSequence = pydicom.Sequence([plan])
+
+    found = rtdose.read(bare.rtdose(tmp_path / "a.dcm", stored(), summation="BEAM", change=change))
+    assert (found.plan_uids, found.groups, found.beams, found.summation) == (("1.2.9",), (2,), (7,), "BEAM")
+
+
 def relative_dose(ds):
     ds.DoseUnits = "RELATIVE"
+
+
+def centigray(ds):
+    ds.DoseUnits = "CGY"
+
+
+def no_offsets(ds):
+    del ds.GridFrameOffsetVector
 
 
 def no_scaling(ds):
@@ -59,6 +155,10 @@ def cut_pixels(ds):
         ({"offsets": [0, 3, 7, 9]}, "not evenly spaced"),
         ({"offsets": [0, 3, 6]}, "3 values for 4 frames"),
         ({"change": relative_dose}, "RELATIVE"),
+        ({"change": centigray}, "CGY, GY is wanted"),
+        ({"change": no_offsets}, "0 values for 4 frames"),
+        ({"offsets": [0, 0, 0, 0]}, "not evenly spaced"),
+        ({"orientation": (0, 1, 0, 0, 0, -1), "offsets": [-30, -27, -24, -21]}, "neither 0 nor the z"),
         ({"change": no_scaling}, "DoseGridScaling"),
         ({"change": cut_pixels}, "the file is cut"),
     ],
