@@ -52,6 +52,8 @@ def command(
     set_threads(threads)
     density = _image(image)
     outline = _body(density, body)
+    if plan is not None:
+        _demand_frame(plan, density)
     beams = _beams(plan, field, angles, mu, machine)
     _demand_inside(beams, outline)
     dose = _dose(beams, density, outline, density.grid.with_spacing((grid_mm,) * 3), curve, device)
@@ -123,6 +125,19 @@ def _beams(
             machine=machine,
         ),
     )
+
+
+def _demand_frame(plan: Path, image: Image) -> None:
+    from rtplan.errors import DoseError
+    from rtplan.io import rtplan as door
+
+    frames = (door.read_summary(plan).frame, image.grid.frame_of_reference)
+    if all(frames) and frames[0] != frames[1]:
+        raise DoseError(
+            f"The plan lies in frame of reference {frames[0]}, the image in {frames[1]}.",
+            where=plan.name,
+            action="give the image that the plan was made on, or one resampled onto it.",
+        )
 
 
 def _ours(plan: Path) -> bool:

@@ -12,6 +12,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from rtplan.cli import DONE, REFUSED, WRONG_CALL, main
 from rtplan.domain import Dose, Grid, Identity, Image, Plan, Prescription
 from rtplan.imaging.body import body_mask
+from rtplan.io.image_write import write_series
 from rtplan.io.nifti import read_volume, write_volume
 from rtplan.io.rtplan_write import write
 from rtplan.planning.beam import load_beam
@@ -96,7 +97,18 @@ def test_a_written_plan_gives_the_dose_of_its_beams(tank: Path, tmp_path: Path) 
     np.testing.assert_allclose(found.array, wanted.array, rtol=1e-4, atol=1e-4)
 
 
-def clinical_plan(path: Path, *, energy: float = 6.0, wedge: bool = False) -> Path:
+def test_a_plan_of_another_frame_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = Grid.axial((6, 8, 8), (5.0, 5.0, 5.0), (-20.0, -20.0, -15.0), "2.25.7")
+    image = Image(grid, np.zeros(grid.shape), "CT")
+    write_series(image, tmp_path / "ct", Identity("P"), description="CT")
+    plan = clinical_plan(tmp_path / "rp.dcm", frame="2.25.8")
+    assert call("dose", tmp_path / "ct", "--plan", plan, "--out", tmp_path / "b.mha") == REFUSED
+    said = capsys.readouterr().err
+    assert "2.25.8" in said
+    assert "2.25.7" in said
+
+
+def clinical_plan(path: Path, *, energy: float = 6.0, wedge: bool = False, frame: str = "") -> Path:
     """Write a plan of one square field by jaws with bare pydicom: 5 fractions of 20 MU."""
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
@@ -104,6 +116,7 @@ def clinical_plan(path: Path, *, energy: float = 6.0, wedge: bool = False) -> Pa
     ds.SOPClassUID, ds.SOPInstanceUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.481.5", "1.2.3", "RTPLAN"
     ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, "1.2.3"
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.RTPlanLabel = "1.2.4", "1.2.5", "field"
+    ds.FrameOfReferenceUID = frame
     first, last, jaw_x, jaw_y, device_x, device_y = (Dataset() for _ in range(6))
     for device, jaw, kind in ((device_x, jaw_x, "ASYMX"), (device_y, jaw_y, "ASYMY")):
         device.RTBeamLimitingDeviceType, device.NumberOfLeafJawPairs = kind, 1

@@ -209,3 +209,9 @@ def test_what_is_drawn_as_a_target_is_named_by_the_map_alone(tmp_path):
     path = tmp_path / "names.toml"
     path.write_text('[names]\n"Prostata" = "CTVp"\n', encoding="utf-8")
     assert names.rename(drawn, names.load(path))[0]["Prostata"] == "CTVp"
+
+
+def test_no_alias_whatever_it_says_names_a_target():
+    table = names.NameMap(aliases={"ptvrectum": "Rectum", "boostctv": "Bladder"})
+    assert table.tg263("PTV Rectum") is None
+    assert table.tg263("boost CTV") is None

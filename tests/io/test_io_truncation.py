@@ -112,6 +112,16 @@ def test_the_part_beyond_the_dose_grid_has_a_closed_form():
     assert "100.0 % of Rectum" in notice.message
 
 
+def test_the_half_planes_at_a_structures_ends_count():
+    """Contours stand for slabs: the outermost half plane lies off a grid that ends at the last contour."""
+    grid = tilted()
+    whole = stack(grid, range(2, 12))  # slabs from 1.5 to 11.5
+    fine = grid.crop((0, 0, 0), (11, 60, 50)).with_spacing((1.0, 2.0, 1.5))  # ends at 10.5
+    longer = fine.crop((0, 0, 0), (fine.shape[0] + 2, 60, 50))  # ends at 11.1667: beyond the contour at 11
+    (notice,) = beyond_dose([whole], longer, "the dose CT")
+    assert f"{100 * (1 / 3) / 10:.1f} % of Rectum" in notice.message
+
+
 def test_images_on_one_grid_are_said_once():
     grid = tilted()
     organ = stack(grid, range(12, 20))
