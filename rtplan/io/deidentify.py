@@ -26,7 +26,7 @@ from rtplan.io.index import Entry, Folder, index
 from rtplan.io.patient_write import written_whole
 
 #: Objects that are taken; of any other class nobody has checked where a name may stand.
-CLASSES = ("CT", "enhanced CT", "MR", "enhanced MR", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "SEG")
+CLASSES = ("CT", "enhanced CT", "MR", "enhanced MR", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "SEG", "PM")
 #: Words of ImageType that say: a picture of a screen, with whatever was on it.
 SCREENS = ("SCREEN SAVE", "SCREENSHOT", "SECONDARY CAPTURE", "PROTOCOL", "DOSE REPORT")
 #: Parts of the body whose surface is a face.

@@ -24,6 +24,8 @@ from rtplan.errors import DicomError
 
 #: FloatPixelData, DoubleFloatPixelData and PixelData follow each other, and only padding comes after them.
 FIRST_PIXELS = 0x7FE00008
+#: Items and delimiters; outside a sequence they say that a length before them is wrong.
+STRAY_ITEMS = 0xFFFE0000
 #: No object that rtplan reads is larger (bytes); a header that claims more is lying.
 LARGEST_OBJECT = 2 * 2**30
 #: A value longer than this (bytes) is compared with the file before memory is set aside for it.
@@ -166,22 +168,27 @@ def _parse(
     if stamp_of(stream)[0] > LARGEST_OBJECT:
         raise DicomError("The file is larger than 2 GiB.", where=where)
     bare = start == "bare"
+    stops: list[int] = []
+
+    def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if int.__ge__(tag, FIRST_PIXELS):  # BaseTag's own comparison is slow, and each element is asked
+            stops.append(int(tag))
+            return True
+        return False
+
     header = read_partial(
         stream,
-        None if pixels else _at_pixels,
+        None if pixels else at_pixels,
         force=bare,
         specific_tags=_tags(tuple(tags)) if tags else None,
     )
+    if any(tag >= STRAY_ITEMS for tag in stops) or (not stops and stream.tell() < stamp_of(stream)[0]):
+        message = "The data set ends before the file does: the length of a sequence is wrong."
+        raise DicomError(message, where=where, action="export it again.")
     if bare:  # old systems write the data set alone: little endian, its VRs show themselves
         implicit = header.original_encoding[0]
         header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return header
-
-
-def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return int.__ge__(
-        tag, FIRST_PIXELS
-    )  # BaseTag's own comparison is slow, and this is asked at every element
 
 
 def _begins(stream: BinaryIO) -> str:

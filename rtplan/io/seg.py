@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from rtplan.domain import Contours, Grid, Identity, Image, Mask, Structure
 from rtplan.domain.nomenclature import kind_of
-from rtplan.errors import StructureError
+from rtplan.errors import DicomError, StructureError
 from rtplan.imaging.contour import mask_on
 from rtplan.io import concepts
 from rtplan.io import header as hd
@@ -96,6 +97,7 @@ def read(path: Path) -> tuple[Structure, ...]:
     header = hd.read(path, pixels=True)
     with hd.guarded(path), md.unheard():
         hd.demand_kind(header, "SEG", path)
+        _demand_frames(header, path)
         made = Segmentation.from_dataset(header, copy=False)
         volume = made.get_volume()
         affine = np.asarray(volume.affine, np.float64)
@@ -110,6 +112,24 @@ def read(path: Path) -> tuple[Structure, ...]:
     return tuple(
         Structure(name, kind_of(name), Mask(grid, array[..., n] > 0)) for n, name in enumerate(names)
     )
+
+
+def _demand_frames(header: Dataset, path: Path) -> None:
+    """Raise DicomError unless there are as many frames and pixels as the functional groups say."""
+    frames = hd.whole(header, "NumberOfFrames")
+    groups = len(hd.items(header, "PerFrameFunctionalGroupsSequence"))
+    if frames < 1 or frames != groups:
+        message = f"The segmentation has {frames} frames, but {groups} functional groups for them."
+        raise DicomError(message, where=str(path), action="export it again.")
+    numbers = [hd.whole(item, "SegmentNumber") for item in hd.items(header, "SegmentSequence")]
+    if numbers != list(range(1, len(numbers) + 1)) or not numbers:
+        message = "The segments are not numbered from 1 upwards."
+        raise DicomError(message, where=str(path), action="export it again.")
+    bits = hd.whole(header, "Rows") * hd.whole(header, "Columns") * frames * hd.whole(header, "BitsAllocated")
+    got, wanted = len(header.get("PixelData") or b""), -(-bits // 8)
+    if not header.file_meta.TransferSyntaxUID.is_compressed and not wanted <= got <= wanted + 1:
+        message = f"The pixels are {got} bytes, {wanted} are wanted: the file is cut or its header is wrong."
+        raise DicomError(message, where=str(path), action="export it again.")
 
 
 def _described(number: int, structure: Structure, stamp: md.Stamp) -> SegmentDescription:

@@ -34,6 +34,7 @@ from rtplan.errors import RtplanError
 from rtplan.io import rtdose, rtplan, rtstruct
 from rtplan.io.image import read_series
 from rtplan.io.patient import read_patient, write_patient
+from rtplan.io.patient_write import Export
 
 HERE = Path(__file__).parent
 #: Cases in ``make test`` and in ``make nightly``.
@@ -134,6 +135,8 @@ def written_seeds(bare, place):
         stored = rng.integers(0, 60000, (4, 5, 6)).astype(f"u{bits // 8}")
         yield f"rd{bits}", "rtdose", [bare.rtdose(place / f"rd{bits}.dcm", stored)]
     write_patient(patient(), place / "patient")
+    write_patient(patient(), place / "more", export=Export(segmentation=True))
+    yield "SEG", "seg", [place / "more" / "SEG.dcm"]
     whole = sorted((place / "patient").rglob("*.dcm"))
     yield "patient", "patient", whole
     for name, kind in (("RS", "rtstruct"), ("RP", "rtplan"), ("RD_CT", "rtdose"), ("REG", "reg")):

@@ -153,7 +153,28 @@ def reg(headers):
     return found
 
 
-HANDS = {"series": series, "rtdose": rtdose, "rtstruct": rtstruct, "rtplan": rtplan, "reg": reg}
+def seg(headers):
+    """Return voxels and centre, mm, of each segment."""
+    (ds,) = headers
+    size = ds.Rows * ds.Columns
+    bits = np.unpackbits(np.frombuffer(ds.PixelData, np.uint8), bitorder="little")
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    points = {}
+    for k, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        places = [group, shared]
+        at = _find(places, "PlanePositionSequence", "ImagePositionPatient")
+        turned = _find(places, "PlaneOrientationSequence", "ImageOrientationPatient")
+        spacing = _find(places, "PixelMeasuresSequence", "PixelSpacing")
+        number = int(_find(places, "SegmentIdentificationSequence", "ReferencedSegmentNumber")[0])
+        plane = bits[k * size : (k + 1) * size].reshape(ds.Rows, ds.Columns)
+        rows, columns = np.nonzero(plane)
+        found = at + columns[:, None] * spacing[1] * turned[:3] + rows[:, None] * spacing[0] * turned[3:]
+        points.setdefault(number, []).append(found)
+    joined = {number: np.concatenate(found) for number, found in points.items()}
+    return [("segment", np.array([len(p), *p.mean(axis=0)])) for _, p in sorted(joined.items()) if len(p)]
+
+
+HANDS = {"seg": seg, "series": series, "rtdose": rtdose, "rtstruct": rtstruct, "rtplan": rtplan, "reg": reg}
 
 
 def same(got, wanted, *, subset=False):

@@ -18,7 +18,7 @@ import oracle
 from mutations import MUTATIONS
 
 from rtplan.errors import RtplanError
-from rtplan.io import deidentify, registration, rtdose, rtplan, rtplan_delivery, rtstruct
+from rtplan.io import deidentify, registration, rtdose, rtplan, rtplan_delivery, rtstruct, seg
 from rtplan.io.image import read_series
 from rtplan.io.patient import read_patient, write_patient
 from rtplan.io.preflight import preflight
@@ -104,7 +104,15 @@ def _plan(paths):
     return found
 
 
+def _segments(paths):
+    for structure in seg.read(paths[0]):
+        mask = structure.region
+        points = mask.grid.to_patient(np.argwhere(mask.array))
+        yield "segment", np.array([len(points), *points.mean(axis=0)])
+
+
 READINGS = {
+    "seg": lambda paths: list(_segments(paths)),
     "series": lambda paths: _image(read_series(paths)),
     "rtdose": lambda paths: _image(rtdose.read(paths[0]).dose),
     "rtstruct": lambda paths: [
@@ -114,7 +122,7 @@ READINGS = {
     "reg": lambda paths: [("matrix", r.matrix) for r in registration.read(paths[0])],
 }
 #: What rtplan may leave out with a notice: then each thing that it gives must be one that stands in the file.
-SUBSET = ("rtstruct", "reg", "rtplan")
+SUBSET = ("rtstruct", "reg", "rtplan", "seg")
 
 
 class Broken(AssertionError):
