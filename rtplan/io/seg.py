@@ -116,6 +116,9 @@ def read(path: Path) -> tuple[Structure, ...]:
 
 def _demand_frames(header: Dataset, path: Path) -> None:
     """Raise DicomError unless there are as many frames and pixels as the functional groups say."""
+    if hd.code(header, "SegmentationType") != "BINARY" or hd.whole(header, "BitsAllocated") != 1:
+        message = "The segmentation is not binary with one bit a voxel."
+        raise DicomError(message, where=str(path), action="export it as a binary segmentation.")
     frames = hd.whole(header, "NumberOfFrames")
     groups = len(hd.items(header, "PerFrameFunctionalGroupsSequence"))
     if frames < 1 or frames != groups:
@@ -125,7 +128,7 @@ def _demand_frames(header: Dataset, path: Path) -> None:
     if numbers != list(range(1, len(numbers) + 1)) or not numbers:
         message = "The segments are not numbered from 1 upwards."
         raise DicomError(message, where=str(path), action="export it again.")
-    bits = hd.whole(header, "Rows") * hd.whole(header, "Columns") * frames * hd.whole(header, "BitsAllocated")
+    bits = hd.whole(header, "Rows") * hd.whole(header, "Columns") * frames
     got, wanted = len(header.get("PixelData") or b""), -(-bits // 8)
     if not header.file_meta.TransferSyntaxUID.is_compressed and not wanted <= got <= wanted + 1:
         message = f"The pixels are {got} bytes, {wanted} are wanted: the file is cut or its header is wrong."
