@@ -127,10 +127,10 @@ def demand_prescription(metric: Metric, dvh: Dvh) -> None:
 
 
 def _with_fractions(doses: Mapping[str, Dose], protocol: Protocol) -> dict[str, Dose]:
-    """Return the doses with the protocol's number of fractions where physical doses know none."""
+    """Return the doses with the protocol's number of fractions where they know none."""
     return {
         arm: dose
-        if dose.fractions or dose.kind != "physical"
+        if dose.fractions
         else Dose(dose.grid, dose.array, dose.kind, protocol.fractions, dose.source)
         for arm, dose in doses.items()
     }

@@ -159,6 +159,9 @@ def test_files_are_written_whole_or_not_at_all(files, capsys):
     assert "is there already" in capsys.readouterr().err
     assert {path.name for path in files.glob("curve*")} == {"curve_Rectum_surface.png"}
     assert _run(call(files, "--plot", files / "curve.jpg"), debug=False) == 1
+    late = ("--structure", "PTV", "--out", files / "early.csv", "--plot", files / "no" / "folder.png")
+    assert _run(call(files, *late), debug=False) == 1
+    assert not (files / "early.csv").exists()
 
 
 @pytest.mark.parametrize(
