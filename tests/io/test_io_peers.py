@@ -188,6 +188,230 @@ KNOWN_WARNINGS = {
 OBJECTS = tuple(KNOWN_WARNINGS)
 
 
+#: What stands in every object, and then what stands in each kind (value None: there, whatever it says).
+EVERYWHERE = {
+    "SpecificCharacterSet": "ISO_IR 192",
+    "PatientID": "P1",
+    "PatientName": "A^B",
+    "PatientBirthDate": "19500101",
+    "PatientSex": "M",
+    "Manufacturer": "rtplan",
+    **dict.fromkeys(
+        ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SeriesNumber", "SeriesDescription")
+    ),
+    **dict.fromkeys(("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")),
+    **dict.fromkeys(("InstanceCreationDate", "InstanceCreationTime", "InstanceNumber")),
+}
+PLACE = dict.fromkeys(("FrameOfReferenceUID", "PositionReferenceIndicator"))
+PIXELS = {
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "Rows": 40,
+    "Columns": 36,
+    **dict.fromkeys(("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData")),
+    **dict.fromkeys(("ImagePositionPatient", "PixelSpacing", "SliceThickness")),
+    "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+}
+SYNTHETIC = {
+    "Modality": "CT",
+    "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
+    "SeriesDescription": "rtplan arm SynCT NOT FOR CLINICAL USE",
+    "DerivationDescription": "network; research use only, not for clinical use",
+    "ImageComments": "research use only, not for clinical use; 0 voxels of the series clipped in HU",
+    "PixelPaddingValue": -1024,
+    "PixelRepresentation": 1,
+    "BitsStored": 16,
+    "RescaleIntercept": 0,
+    "RescaleSlope": 1,
+    "RescaleType": "HU",
+    "BurnedInAnnotation": "NO",
+    "PatientPosition": "HFS",
+    "SoftwareVersions": None,
+    "KVP": None,
+    "AcquisitionNumber": None,
+    "SourceImageSequence.ReferencedSOPInstanceUID": "1.9.15",
+    "SourceImageSequence.ReferencedSOPClassUID": "1.2.840.10008.5.1.4.1.1.4",
+    "SourceImageSequence.SpatialLocationsPreserved": "YES",
+    "SourceImageSequence.PurposeOfReferenceCodeSequence.CodeValue": "121322",
+    "ContributingEquipmentSequence.Manufacturer": "rtplan",
+    "ContributingEquipmentSequence.PurposeOfReferenceCodeSequence.CodeValue": "109102",
+}
+DOSE = {
+    "Modality": "RTDOSE",
+    "DoseUnits": "GY",
+    "DoseSummationType": "PLAN",
+    "NumberOfFrames": 16,
+    "PixelRepresentation": 0,
+    "ImagePositionPatient": [-27, -39, -100],
+    **dict.fromkeys(("FrameIncrementPointer", "GridFrameOffsetVector", "DoseGridScaling")),
+    "ReferencedRTPlanSequence.ReferencedSOPInstanceUID": None,
+    "ReferencedStructureSetSequence.ReferencedSOPInstanceUID": None,
+    "DVHSequence.DVHType": "CUMULATIVE",
+    "DVHSequence.DoseUnits": "GY",
+    "DVHSequence.DVHVolumeUnits": "PERCENT",
+    "DVHSequence.DVHDoseScaling": 1,
+    "DVHSequence.DVHNumberOfBins": 161,
+    "DVHSequence.DVHMeanDose": 40,
+    "DVHSequence.DVHData": None,
+    "DVHSequence.DVHReferencedROISequence.DVHROIContributionType": "INCLUDED",
+    "DVHSequence.DVHReferencedROISequence.ReferencedROINumber": None,
+}
+MEANS = "dose to water in water-equivalent medium"
+TAGS = {
+    "CT_SynCT/0016.dcm": PLACE | PIXELS | SYNTHETIC,
+    "RS.dcm": PLACE
+    | {
+        "Modality": "RTSTRUCT",
+        "StructureSetLabel": "rtplan",
+        "ApprovalStatus": "UNAPPROVED",
+        **dict.fromkeys(("StructureSetDate", "StructureSetTime")),
+        "ReferencedFrameOfReferenceSequence.FrameOfReferenceUID": "2.25.123",
+        "ReferencedFrameOfReferenceSequence.RTReferencedStudySequence.RTReferencedSeriesSequence."
+        "ContourImageSequence.ReferencedSOPInstanceUID": None,
+        "StructureSetROISequence.ROINumber": 1,
+        "StructureSetROISequence.ROIName": "External",
+        "StructureSetROISequence.ReferencedFrameOfReferenceUID": "2.25.123",
+        "StructureSetROISequence.ROIVolume": None,
+        "StructureSetROISequence.ROIGenerationAlgorithm": "AUTOMATIC",
+        "StructureSetROISequence.ROIGenerationDescription": None,
+        "ROIContourSequence.ROIDisplayColor": [0, 160, 0],
+        "ROIContourSequence.ReferencedROINumber": 1,
+        "ROIContourSequence.ContourSequence.ContourGeometricType": "CLOSED_PLANAR",
+        "ROIContourSequence.ContourSequence.ContourNumber": 1,
+        "ROIContourSequence.ContourSequence.NumberOfContourPoints": None,
+        "ROIContourSequence.ContourSequence.ContourData": None,
+        "ROIContourSequence.ContourSequence.ContourImageSequence.ReferencedSOPInstanceUID": None,
+        "RTROIObservationsSequence.RTROIInterpretedType": "EXTERNAL",
+        "RTROIObservationsSequence.ROIInterpreter": None,
+    },
+    "RD_CT.dcm": PLACE
+    | PIXELS
+    | DOSE
+    | {
+        "DoseType": "PHYSICAL",
+        "BitsStored": 32,
+        "TissueHeterogeneityCorrection": "IMAGE",
+        "DoseComment": f"{MEANS}; 35 fx",
+    },
+    "RD16_CT0.dcm": PLACE
+    | PIXELS
+    | DOSE
+    | {"DoseType": "PHYSICAL", "BitsStored": 16, "TissueHeterogeneityCorrection": ["IMAGE", "ROI_OVERRIDE"]},
+    "RD16_CT.dcm": PLACE
+    | PIXELS
+    | DOSE
+    | {
+        "DoseType": "EFFECTIVE",
+        "DVHSequence.DoseType": "EFFECTIVE",
+        "DoseComment": f"{MEANS}; EQD2(1.5); 35 fx",
+    },
+    "RP.dcm": PLACE
+    | {
+        "Modality": "RTPLAN",
+        "ApprovalStatus": "UNAPPROVED",
+        "PlanIntent": "RESEARCH",
+        "RTPlanGeometry": "PATIENT",
+        **dict.fromkeys(("RTPlanLabel", "RTPlanDate", "RTPlanTime")),
+        "FractionGroupSequence.NumberOfFractionsPlanned": 35,
+        "FractionGroupSequence.ReferencedBeamSequence.BeamMeterset": None,
+        "DoseReferenceSequence.TargetPrescriptionDose": 77,
+        "DoseReferenceSequence.ReferencedROINumber": 2,
+        "ReferencedStructureSetSequence.ReferencedSOPInstanceUID": None,
+        "PatientSetupSequence.PatientPosition": "HFS",
+        "BeamSequence.BeamName": "G0.0",
+        "BeamSequence.RadiationType": "PHOTON",
+        "BeamSequence.ControlPointSequence.IsocenterPosition": [0, 1, -85],
+        "BeamSequence.CompensatorSequence.CompensatorTransmissionData": None,
+    },
+    "REG.dcm": PLACE
+    | {
+        "Modality": "REG",
+        "FrameOfReferenceUID": "2.25.123",
+        "ContentDescription": "body_overlap 0.97",
+        "RegistrationSequence.MatrixRegistrationSequence.MatrixSequence."
+        "FrameOfReferenceTransformationMatrixType": "RIGID",
+    },
+    "SEG.dcm": {
+        "Modality": "SEG",
+        "SegmentationType": "BINARY",
+        "ContentDescription": "research use only, not for clinical use",
+        "SegmentSequence.SegmentLabel": "External",
+        "SegmentSequence.SegmentAlgorithmType": "AUTOMATIC",
+        "SegmentSequence.SegmentAlgorithmName": "rtplan",
+        "SegmentSequence.RecommendedDisplayCIELabValue": None,
+        "ReferencedSeriesSequence.ReferencedInstanceSequence.ReferencedSOPInstanceUID": None,
+    },
+    "PM.dcm": {"Modality": "OT", "ContentQualification": "RESEARCH", "FloatPixelData": None},
+    "SR.dcm": {
+        "Modality": "SR",
+        "CompletionFlag": "COMPLETE",
+        "VerificationFlag": "UNVERIFIED",
+        "ContentTemplateSequence.TemplateIdentifier": "1500",
+        "CodingSchemeIdentificationSequence.CodingSchemeDesignator": "99RTPLAN",
+    },
+    "PDF.dcm": {
+        "Modality": "DOC",
+        "MIMETypeOfEncapsulatedDocument": "application/pdf",
+        "DocumentTitle": "rtplan research report",
+        "BurnedInAnnotation": "NO",
+        "EncapsulatedDocument": None,
+        "EncapsulatedDocumentLength": None,
+    },
+}
+
+
+def plain(value):
+    if isinstance(value, pydicom.multival.MultiValue):
+        return [plain(item) for item in value]
+    return float(value) if isinstance(value, (int, float)) else value
+
+
+@pytest.mark.parametrize("name", TAGS)
+def test_every_tag_of_the_list_is_there(written, name):
+    header = pydicom.dcmread(written[0] / name)
+    for path, wanted in (EVERYWHERE | TAGS[name]).items():
+        item = header
+        *sequences, keyword = path.split(".")
+        for sequence in sequences:
+            item = item[sequence].value[0]
+        assert keyword in item, path
+        if wanted is not None:
+            want = [float(v) if isinstance(v, int) else v for v in np.atleast_1d(wanted).tolist()]
+            assert np.atleast_1d(plain(item[keyword].value)).tolist() == want, path
+
+
+def test_the_objects_refer_to_each_other(written):
+    folder = written[0]
+    rs, rp, rd, sr = (pydicom.dcmread(folder / f"{n}.dcm") for n in ("RS", "RP", "RD_CT", "SR"))
+    slices = {pydicom.dcmread(p).SOPInstanceUID for p in (folder / "CT").iterdir()}
+    assert rp.ReferencedStructureSetSequence[0].ReferencedSOPInstanceUID == rs.SOPInstanceUID
+    assert rd.ReferencedRTPlanSequence[0].ReferencedSOPInstanceUID == rp.SOPInstanceUID
+    assert rd.ReferencedStructureSetSequence[0].ReferencedSOPInstanceUID == rs.SOPInstanceUID
+    for item in rs.ROIContourSequence:
+        for contour in item.ContourSequence:
+            assert contour.ContourImageSequence[0].ReferencedSOPInstanceUID in slices
+    studies = {pydicom.dcmread(p, stop_before_pixels=True).StudyInstanceUID for p in folder.rglob("*.dcm")}
+    assert len(studies) == 1
+    assert len({pydicom.dcmread(p).SeriesInstanceUID for p in folder.glob("CT_SynCT/*")}) == 1
+    assert sr.StudyInstanceUID == rs.StudyInstanceUID
+    pdf = pydicom.dcmread(folder / "PDF.dcm")
+    assert pdf.EncapsulatedDocument[: pdf.EncapsulatedDocumentLength].endswith(b"%%EOF")
+
+
+def test_every_decimal_string_has_at_most_16_characters(written):
+    def walk(dataset):
+        for element in dataset:
+            if element.VR == "SQ":
+                for item in element.value:
+                    walk(item)
+            elif element.VR == "DS" and element.value is not None:
+                values = element.value if element.VM > 1 else [element.value]
+                assert all(len(str(v)) <= 16 for v in values), element.keyword
+
+    for path in written[0].rglob("*.dcm"):
+        walk(pydicom.dcmread(path, stop_before_pixels=True))
+
+
 @pytest.mark.peer
 @pytest.mark.parametrize("name", OBJECTS)
 def test_dciodvfy_finds_no_error(written, name):
