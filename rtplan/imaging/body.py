@@ -18,6 +18,8 @@ Bool = NDArray[np.bool_]
 
 #: Air along the border of an MR that is narrower than this is a fault of the image, mm.
 MR_STRIP_MM = 8.0
+#: A body counts as whole when at least this fraction of its outline in the slices is skin.
+LEAST_SKIN = 0.97
 
 
 @dataclass(frozen=True)

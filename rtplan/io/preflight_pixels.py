@@ -6,15 +6,13 @@ from collections.abc import Mapping
 
 from rtplan.domain import Grid, Image
 from rtplan.errors import RtplanError, StructureError
-from rtplan.imaging.body import body_mask, skin_seen
+from rtplan.imaging.body import LEAST_SKIN, body_mask, skin_seen
 from rtplan.io.image import read_stack
 from rtplan.io.look import Look
 from rtplan.io.stack import Stack
 
 #: The skin is looked at on voxels of about this size [z, y, x], mm: the fraction is the same within 3 %.
 COARSE_MM = (4.0, 2.0, 2.0)
-#: Below this fraction of skin around the body the image is cut; `rtplan.steps.FindBody` judges by the same.
-LEAST_SKIN = 0.97
 #: A CT whose lowest value is above this shows no air at all, HU.
 NO_AIR_HU = -500.0
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rtplan.domain import Image, Mask, Notice, Patient, Structure
 from rtplan.domain.nomenclature import EXTERNAL
 from rtplan.errors import GeometryMismatch
-from rtplan.imaging.body import body_mask, skin_seen
+from rtplan.imaging.body import LEAST_SKIN, body_mask, skin_seen
 from rtplan.imaging.contour import mask_on
 from rtplan.steps.reference import main_mr, reference_image, without_structure
 
@@ -29,7 +29,7 @@ class FindBody:
     or MU. Where there is no CT and the MR is cut (``FOV_TRUNCATED``) there is no External, and so no dose.
     """
 
-    least_skin: float = 0.97
+    least_skin: float = LEAST_SKIN
 
     needs: ClassVar[tuple[str, ...]] = ()
     makes: ClassVar[tuple[str, ...]] = ("external",)
