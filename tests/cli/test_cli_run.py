@@ -10,6 +10,7 @@ import pytest
 from rtplan import cli
 from rtplan.domain import Identity
 from rtplan.io.patient_write import write_patient
+from rtplan.io.preflight import preflight
 from rtplan.phantom.cohort import make_patient
 
 FLAME = ("--protocol", "prostate_boost_flame")
@@ -38,6 +39,10 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(folder, tmp_path, caps
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 11
     assert all("would run" in line for line in lines)
+    found = {row.role: row.uid for row in preflight(folder, pixels=False).rows}
+    assert leave("run", folder, *FLAME, "--out", tmp_path / "out", "--dry-run", "--series", found["T2w"]) == 0
+    assert leave("run", folder, *FLAME, "--out", tmp_path / "out", "--dry-run", "--series", "1.2.3") == 1
+    assert "SeriesInstanceUID that was asked for" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
 
 

@@ -40,8 +40,16 @@ def test_a_tilted_shifted_anisotropic_series_lies_where_its_header_says(bare, tm
 
 @pytest.mark.parametrize(
     ("row", "column"),
-    [((0, 1, 0), (0, 0, -1)), ((1, 0, 0), (0, 0, -1)), ((-1, 0, 0), (0, -1, 0)), ((-1, 0, 0), (0, 1, 0))],
-    ids=["sagittal", "coronal", "prone", "feet first"],
+    [
+        ((0, 1, 0), (0, 0, -1)),
+        ((1, 0, 0), (0, 0, -1)),
+        ((-1, 0, 0), (0, -1, 0)),
+        ((-1, 0, 0), (0, 1, 0)),
+        ((1, 0, 0), (0, -1, 0)),
+        ((0, 1, 0), (-1, 0, 0)),
+        ((0, -1, 0), (1, 0, 0)),
+    ],
+    ids=["sagittal", "coronal", "prone", "feet first", "prone, feet first", "on the right", "on the left"],
 )
 def test_every_orientation_keeps_each_value_at_its_point(bare, tmp_path, row, column):
     stored = values()
