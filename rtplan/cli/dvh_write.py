@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rtplan.dosimetry.dvh import Dvh
     from rtplan.dosimetry.surface import SurfaceMap
 
-#: Curves in one picture: more cannot be told apart.
-MOST_CURVES = 12
+#: Curves in one picture: each has a colour of its own.
+MOST_CURVES = 6
 
 
 def write(
@@ -42,9 +42,11 @@ def write(
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise OutputError("A plot is a .png file.", where=str(plot), action="name it FILE.png.")
-        names = list(curves)[:MOST_CURVES]
-        if len(names) < len(curves):
-            notices.append(_left_out(list(curves)[MOST_CURVES:]))
+        targets = {structure.name for structure in shown if structure.is_target}
+        order = sorted(curves, key=lambda name: name not in targets)  # targets first, else as asked
+        names = order[:MOST_CURVES]
+        if len(names) < len(order):
+            notices.append(_left_out(order[MOST_CURVES:]))
         jobs[plot] = partial(_picture, {name: curves[name] for name in names})
         for drawn, levels in maps:
             jobs[_beside(plot, f"{drawn.structure}_surface")] = partial(_surface, drawn, levels)

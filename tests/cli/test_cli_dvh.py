@@ -88,6 +88,14 @@ def test_risk_of_two_courses_is_that_of_their_sum_in_eqd2(files, capsys):
     assert "physical sum" in capsys.readouterr().err
 
 
+def test_a_plot_holds_six_curves_targets_first(files, capsys):
+    rules = [word for n in range(1, 7) for word in ("--derive", f"zRing{n} = Rectum + {n}")]
+    said = ask(capsys, files, *rules, "--plot", files / "many.png", "--metric", "Mean[Gy]")
+    (left,) = (n for n in said["notices"] if n["code"] == "CURVES_LEFT_OUT")
+    assert "zRing5, zRing6" in left["message"]
+    assert (files / "many.png").exists()
+
+
 def test_goals_of_two_courses_are_read_on_their_sums(files, capsys):
     both = {"dose": ("dose.nii.gz", "boost.mha")}
     fractions = ("--fractions", 30, "--fractions", 2)
