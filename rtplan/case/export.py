@@ -71,9 +71,7 @@ def write_dicom(patient: Patient, folder: Path, asked: Asked | None = None) -> N
     doses = dict(patient.doses)
     if asked.alpha_beta_gy is not None:
         doses |= {f"{arm}_EQD2": eqd2_dose(d, asked.alpha_beta_gy) for arm, d in patient.doses.items()}
-    export = Export(
-        tps, asked.curves, segmentation=True, findings=bool(patient.doses), document=asked.document
-    )
+    export = Export(tps, asked.curves, segmentation=True, findings=True, document=asked.document)
     whole = replace(patient, structures=structures, doses=doses)
     write_patient(whole, folder, images=tuple(arms), export=export)
 

@@ -24,6 +24,7 @@ from rtplan.dosimetry.protocol import load_protocol
 from rtplan.errors import OutputError
 from rtplan.io.index import index
 from rtplan.io.patient import read_patient
+from rtplan.io.tps import load
 from rtplan.learning.zoo import load_card
 from rtplan.planning.device import threads
 from rtplan.report.assemble import assemble
@@ -97,6 +98,7 @@ def run_case(
         If the input cannot be used or the out folder cannot be made; then nothing was written.
     """
     steps = clinical_steps(load_protocol(settings.protocol), settings)
+    load(settings.tps)  # an unknown system is refused before anything is reckoned
     if not place.resume:
         refuse_occupied(place.out, overwrite=place.overwrite)
     say("Read")
@@ -109,6 +111,8 @@ def run_case(
         demand_space(folder, _bytes_of_results(patient, settings))
         patient = pipeline.run(steps, patient, seed=settings.seed, report=say)
         say("Write")
+        if settings.tps != CaseSettings.tps:
+            patient = patient.with_notices(load(settings.tps).notice())
         _write(folder, patient, _manifest(place, settings, patient, command))
     return patient
 

@@ -163,7 +163,7 @@ class _Writer:
         for name in roles:
             shown[name], written = self._image(name, part)
             paths += written
-        role = _reference(patient)
+        role = _reference(patient, roles)
         reference = shown[role] if role else None
         drawn = self._structures(reference, part / "RS.dcm") if reference else None
         plan_uid = self.stamp.uid("RTPLAN", "not written")
@@ -282,10 +282,13 @@ def _origin(patient: Patient, role: str) -> Source:
     return next((other.source for other in others if other.source.sop_uids), Source())
 
 
-def _reference(patient: Patient) -> str | None:
-    """Return the role of the image on which structures are shown, in whose frame they lie."""
+def _reference(patient: Patient, written: Collection[str]) -> str | None:
+    """Return the role of the image on which structures are shown, in whose frame they lie.
+
+    The CT; without one the first density image that is written, for plans are made on that; else an MR.
+    """
     frames = {_frame(s) for s in patient.structures.values()}
-    ranked = sorted(patient.images, key=lambda role: (role != "CT", role in ARMS))
+    ranked = sorted(patient.images, key=lambda r: (r != "CT", r not in ARMS or r not in written, r in ARMS))
     fitting = [role for role in ranked if patient.images[role].grid.frame_of_reference in frames]
     return next(iter(fitting or ranked), None)
 

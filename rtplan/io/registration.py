@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from rtplan.io import modules as md
 RIGID_TOLERANCE = 1e-4
 Matrix = NDArray[np.float64]
 _IDENTITY = np.eye(4)
+_FIGURE = re.compile(r"([A-Za-z_]\w*) (-?\d[\d.]*(?:e[+-]?\d+)?)(?:, |$)")
 
 
 def read(path: Path, frames: Mapping[str, str] = MappingProxyType({})) -> tuple[Registration, ...]:
@@ -63,8 +65,25 @@ def read(path: Path, frames: Mapping[str, str] = MappingProxyType({})) -> tuple[
             elif frame in found and not np.allclose(found[frame].matrix, matrix, atol=1e-6):
                 raise _unfit("The registration moves one frame of reference in two ways.")
             else:
-                found[frame] = Registration(frame, target, matrix, kind="rigid")
+                found[frame] = Registration(frame, target, matrix, "rigid", _quality(header))
         return tuple(found.values())
+
+
+def _words(quality: Mapping[str, float]) -> str:
+    """Return as many figures of quality as 64 characters hold, whole."""
+    text = ""
+    for name, value in quality.items():
+        longer = f"{text}, {name} {value:.4g}".removeprefix(", ")
+        text = longer if len(longer) <= 64 else text
+    return text
+
+
+def _quality(header: Dataset) -> Mapping[str, float]:
+    """Return the figures of quality of a registration of ours."""
+    if hd.line(header, "Manufacturer") != "rtplan":
+        return MappingProxyType({})
+    pairs = _FIGURE.findall(hd.line(header, "ContentDescription"))
+    return MappingProxyType({name: float(value) for name, value in pairs})
 
 
 def _unfit(message: str) -> DicomError:
@@ -132,8 +151,7 @@ def write(
     header.PositionReferenceIndicator = ""
     header.ContentDate, header.ContentTime = stamp.date, stamp.time
     header.ContentLabel = "REGISTRATION"
-    quality = ", ".join(f"{name} {value:.4g}" for name, value in registration.quality.items())
-    header.ContentDescription = md.clipped(quality, 64)
+    header.ContentDescription = _words(registration.quality)
     header.ContentCreatorName = ""
     header.RegistrationSequence = md.sequence(
         _item(registration.to_frame, np.eye(4)), _item(registration.from_frame, registration.matrix)

@@ -136,12 +136,11 @@ def _measurement(finding: Finding) -> Measurement:
         upper_measurement_uncertainty=interval[1] - finding.value if interval else None,
         lower_measurement_uncertainty=finding.value - interval[0] if interval else None,
     )
+    parameters = [text for text in _parameters(finding) if text]
     algorithm = None
-    if finding.model:
+    if finding.model or parameters:
         algorithm = AlgorithmIdentification(
-            finding.model,
-            md.VERSION,
-            parameters=[text for text in _parameters(finding) if text],
+            finding.model or finding.step, md.VERSION, parameters=parameters or None
         )
     return Measurement(
         name=concepts.private(_name(finding)),
@@ -153,11 +152,16 @@ def _measurement(finding: Finding) -> Measurement:
 
 
 def _parameters(finding: Finding) -> list[str]:
-    """Return what stands with a model: source, whether verified, dose kind, how the interval was made."""
+    """Return what stands with a number: source, whether verified, dose kind, limits, how sure it is."""
+    cut = finding.covered_fraction is not None and finding.covered_fraction < 1.0
     return [
         finding.source or "",
         "" if finding.verified is None else ("verified" if finding.verified else "UNVERIFIED"),
         f"dose {finding.dose_kind}" if finding.dose_kind else "",
         f"interval: {finding.interval_method}" if finding.interval_method else "",
+        f"limit {finding.limit}" if finding.limit else "",
+        f"wish {finding.wish}" if finding.wish else "",
+        f"covered fraction {finding.covered_fraction:.4g}" if cut else "",
+        f"error bound {finding.error_bound:.3g} {finding.unit}" if finding.error_bound is not None else "",
         str(finding.detail.get("endpoint", "")),
     ]
