@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from rtplan.domain import ClinicalPlan, Notice
@@ -19,7 +20,9 @@ def unread(folder: Folder) -> Iterator[tuple[Entry, str]]:
     """Yield the RT objects that are not read (ion plans, deformable registrations …), with their kind."""
     for entry in folder.entries:
         if entry.kind.startswith("other") and hd.code(entry.header, "Modality") in RT_MODALITIES:
-            kind = UID(hd.uid(entry.header, "SOPClassUID")).name.removesuffix(" Storage")
+            kind = UID(hd.uid(entry.header, "SOPClassUID"), validation_mode=IGNORE).name.removesuffix(
+                " Storage"
+            )
             yield entry, f"An object of the kind {kind}"
 
 
