@@ -31,9 +31,12 @@ class Course:
     ----------
     plans : mapping of str to PlanSummary
         By SOPInstanceUID.
+    chosen : tuple of ReadDose
+        What the dose of the course was made of, after `choose`.
     """
 
     plans: Mapping[str, PlanSummary]
+    chosen: tuple[ReadDose, ...] = ()
     notices: list[Notice] = field(default_factory=list)
 
     def choose(self, found: Sequence[ReadDose]) -> Dose | None:
@@ -54,6 +57,7 @@ class Course:
         several = [item for item in physical if item.summation == "MULTI_PLAN"]
         if len(whole) == 1 and not several:
             self._passed_over(physical, whole[0])
+            self.chosen = (whole[0],)
             return self._with_fractions(whole[0])
         if len(several) == 1 and {uid for item in whole for uid in item.plan_uids} <= set(
             several[0].plan_uids
@@ -115,6 +119,7 @@ class Course:
             if item is not taken:
                 message = f"A dose of {item.summation} is left out; that of all plans together is taken."
                 self._say("DOSE_CHOSEN", "info", message, "", item)
+        self.chosen = (taken,)
         return replace(taken.dose, fractions=None)
 
     def _refuse_several(self, found: Sequence[ReadDose]) -> None:
@@ -138,6 +143,7 @@ class Course:
                     f"{len(items)} doses of all {what} of the plan are added up: none of the whole is here."
                 )
                 self._say("DOSE_SUMMED", "info", message, "", items[0])
+                self.chosen = tuple(items)
                 return replace(_sum(items), fractions=self._with_fractions(items[0]).fractions)
         for item in found:
             code, why = reasons.get(item.summation) or (

@@ -87,7 +87,7 @@ def read_patient(
     reader.frames |= {r.from_frame for r in registrations} | {r.to_frame for r in registrations}
     regions = reader.structures(structures, names)
     plan, clinical = reader.plans()
-    doses = reader.doses()
+    doses = reader.doses(clinical)
     notices += truncations(
         regions.values(),
         {role: image.grid for role, image in images.items()},
@@ -151,6 +151,7 @@ class _Objects:
     notices: list[Notice]
     frames: set[str] = field(default_factory=set)
     summaries: dict[str, rtplan.PlanSummary] = field(default_factory=dict)
+    drawn: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.frames = {image.grid.frame_of_reference for image in self.images.values()}
@@ -193,6 +194,7 @@ class _Objects:
         sets = [self._demanded(given)] if given is not None else self._sets()
         regions: dict[str, Structure] = {}
         for item in sets:
+            self.drawn.add(item.sop_uid)
             self.notices += item.notices
             wanted, said = naming.rename({s.name: s.kind for s in item.structures}, table)
             self.notices += said
@@ -295,10 +297,15 @@ class _Objects:
             message = f"The plan {plan.name!r} is older than {placed[0][1].name!r}, which is taken."
             self._say("PLAN_CHOSEN", message, "remove the others.", entry, warn=False)
         for entry, plan in placed[:1]:
+            if plan.structure_set_uids and self.drawn and not set(plan.structure_set_uids) & self.drawn:
+                message = (
+                    f"The plan {plan.name!r} was made on another structure set than the one that is taken."
+                )
+                self._say("PLAN_OTHER_STRUCTURES", message, "give its structure set by --structures.", entry)
             self.notices += [replace(n, file=str(entry.path), uid=entry.sop_uid) for n in plan_notices(plan)]
         return placed[0][1] if placed else None
 
-    def doses(self) -> dict[str, Dose]:
+    def doses(self, clinical: ClinicalPlan | None) -> dict[str, Dose]:
         """Return the doses by arm; of another system that of the whole course, as ``TPS``. After `plans`."""
         doses: dict[str, Dose] = {}
         foreign: list[rtdose.ReadDose] = []
@@ -319,6 +326,13 @@ class _Objects:
         course = Course(self.summaries)
         whole = course.choose(foreign)
         self.notices += course.notices
+        of_plans = {uid for item in course.chosen for uid in item.plan_uids}
+        if clinical is not None and of_plans and clinical.source_uid not in of_plans:
+            message = f"The dose is not that of the plan {clinical.name!r}, which is taken."
+            action = "leave one plan and its dose in the folder."
+            self.notices.append(
+                Notice("PLAN_OTHER_DOSE", "warn", message, action, file=str(course.chosen[0].path))
+            )
         return doses if whole is None else doses | {TPS_DOSE: whole}
 
 

@@ -327,6 +327,25 @@ def test_a_patient_has_the_latest_plan_of_the_images_frame(bare, tmp_path):
     assert sorted(codes) == [("PLAN_CHOSEN", "a.dcm"), ("PLAN_OTHER_FRAME", "c.dcm"), ("PLAN_READ", "b.dcm")]
 
 
+def test_a_plan_that_belongs_to_other_structures_or_another_dose_says_so(bare, tmp_path):
+    bare.series(tmp_path / "ct", np.zeros((5, 6, 7), np.int16))
+    rois = [("Bladder", "ORGAN", [("CLOSED_PLANAR", bare.square(-27, 0, 5))])]
+    bare.rtstruct(tmp_path / "rs.dcm", rois, uid="1.2.9")
+    save(dataset(bare, clinical()), tmp_path / "rp.dcm")
+
+    def of(plan):
+        def change(ds):
+            ds.ReferencedRTPlanSequence = Items([item(ReferencedSOPInstanceUID=plan)])
+
+        bare.rtdose(tmp_path / "rd.dcm", np.ones((4, 5, 6), np.uint16), change=change)
+        return [n.code for n in read_patient(tmp_path).notices if n.code.startswith("PLAN")]
+
+    assert of("1.2.7") == ["PLAN_READ"]
+    assert of("1.2.77") == ["PLAN_READ", "PLAN_OTHER_DOSE"]
+    bare.rtstruct(tmp_path / "rs.dcm", rois, uid="1.2.99")
+    assert of("1.2.7") == ["PLAN_OTHER_STRUCTURES", "PLAN_READ"]
+
+
 def test_a_real_sliding_window_plan_against_a_reading_by_hand(data):
     path = data / "dicompyler/example_data/rtplan.dcm"
     plan, ds = rtplan_delivery.read(path), pydicom.dcmread(path)
