@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from rtplan.io import geometry
@@ -71,10 +72,10 @@ def acquisition(stack: Stack) -> Mapping[str, Any]:
 
 def _extent(slices: Sequence[geometry.Slice]) -> dict[str, Any]:
     one = slices[0]
-    along = [float(item.position @ one.normal) for item in slices]
+    length, gaps = float(np.ptp(geometry.depths(slices))), max(len(slices) - 1, 1)
     return {
         "field_of_view_mm": [one.shape[0] * one.spacing[0], one.shape[1] * one.spacing[1]],
-        "stack_length_mm": max(along) - min(along) + (max(along) - min(along)) / max(len(along) - 1, 1),
+        "stack_length_mm": length + length / gaps,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -50,16 +51,22 @@ class Slice:
     shape: tuple[int, int]
     frame: str
 
-    @property
+    @cached_property
     def normal(self) -> Float:
         """Unit normal of the slice: rows × columns, shape (3,), LPS."""
         normal: Float = np.cross(self.orientation[:3], self.orientation[3:])
         return normal / np.linalg.norm(normal)
 
 
+def depths(slices: Sequence[Slice]) -> Float:
+    """Return how far each slice lies along the normal of the first, mm."""
+    found: Float = np.array([item.position for item in slices]) @ slices[0].normal
+    return found
+
+
 def order(slices: Sequence[Slice]) -> list[int]:
     """Return the indices that sort slices along their normal (rows × columns), ascending."""
-    along = [float(item.position @ slices[0].normal) for item in slices]
+    along = depths(slices).tolist()
     return sorted(range(len(slices)), key=lambda index: (along[index], str(slices[index].path)))
 
 
@@ -76,7 +83,7 @@ def problems(slices: Sequence[Slice]) -> list[Notice]:
     if len(slices) == 1:
         return [_refuse("SLICE_SINGLE", "One slice alone has no spacing.", "supply the whole series.", first)]
     ordered = [slices[index] for index in order(slices)]
-    along = np.array([item.position @ first.normal for item in ordered])
+    along = np.array([item.position for item in ordered]) @ first.normal
     return _spacing(ordered, along) or _sheared(ordered, along)
 
 

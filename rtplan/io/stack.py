@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,18 @@ _KIN = {
     "ImageType": lambda header, item: tuple(word for word in hd.words(header, "ImageType")[2:] if word),
     "EchoTime": lambda header, item: round(hd.number(header, "EchoTime", 0.0) or 0.0, 3),
     "DiffusionBValue": lambda header, item: hd.number(header, "DiffusionBValue"),
-    "TemporalPositionIdentifier": lambda header, item: hd.number(header, "TemporalPositionIdentifier"),
     "StackID": lambda header, item: hd.text(header, "StackID"),
     "ComplexImageComponent": lambda header, item: hd.text(header, "ComplexImageComponent"),
 }
 #: What may part slices that lie at one position, tried in this order.
-_TWINS = ("AcquisitionNumber", "InversionTime", "FlipAngle", "EchoNumbers", "SequenceName")
+_TWINS = (
+    "TemporalPositionIdentifier",
+    "AcquisitionNumber",
+    "InversionTime",
+    "FlipAngle",
+    "EchoNumbers",
+    "SequenceName",
+)
 
 
 #: Pixels of a patient are neither smaller nor larger, mm.
@@ -60,7 +67,7 @@ class Stack:
         """SeriesDescription, else ProtocolName."""
         return description_of(self.first.header)
 
-    @property
+    @cached_property
     def problems(self) -> list[Notice]:
         """What keeps the slices from being one regular box."""
         return geometry.problems(self.slices)
@@ -68,18 +75,17 @@ class Stack:
     @property
     def volume_cc(self) -> float:
         """About how much of the patient the stack covers, cc."""
-        along = [float(item.position @ self.slices[0].normal) for item in self.slices]
         one = self.slices[0]
         plane = one.shape[0] * one.spacing[0] * one.shape[1] * one.spacing[1]
-        return plane * (max(along) - min(along)) / 1000.0
+        return float(plane * np.ptp(geometry.depths(self.slices)) / 1000.0)
 
 
 def split(entries: Iterable[Entry]) -> list[Stack]:
     """Split the files of a series into stacks, largest first.
 
-    Slices of one stack agree in matrix, pixel size, orientation, echo, b-value, channel and time point;
-    slices that lie at one position are parted further by acquisition, inversion time or flip angle where
-    that leaves none in one place.
+    Slices of one stack agree in matrix, pixel size, orientation, echo, b-value and channel; slices that lie
+    at one position are parted further by time point, acquisition, inversion time or flip angle where that
+    leaves none in one place.
 
     Raises
     ------
@@ -134,7 +140,7 @@ def _without_twins(stack: Stack) -> list[Stack]:
 
 
 def _has_twins(slices: Sequence[geometry.Slice]) -> bool:
-    along = np.sort([float(item.position @ slices[0].normal) for item in slices])
+    along = np.sort(geometry.depths(slices))
     return bool((np.diff(along) < geometry.POSITION_TOLERANCE_MM).any())
 
 

@@ -67,9 +67,10 @@ def test_copies_that_nothing_parts_are_refused(bare, tmp_path):
         read_patient(tmp_path)
 
 
-def test_a_fact_that_runs_along_the_series_parts_nothing(bare, tmp_path):
+@pytest.mark.parametrize("keyword", ["AcquisitionNumber", "TemporalPositionIdentifier"])
+def test_a_fact_that_runs_along_the_series_parts_nothing(bare, tmp_path, keyword):
     def change(ds, k):
-        ds.AcquisitionNumber = 1 + k // 2  # a long CT is taken in several goes
+        setattr(ds, keyword, 1 + k // 2)  # a long CT is taken in several goes
 
     stored = RNG.integers(0, 900, (6, 6, 7)).astype(np.int16)
     bare.series(tmp_path, stored, change=change)
