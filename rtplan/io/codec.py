@@ -85,7 +85,8 @@ def runs_apart(syntax: UID | None) -> bool:
 
 def syntax_of(header: Dataset) -> UID | None:
     """Return the transfer syntax of a file's header; None where it does not say."""
-    return getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+    said = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+    return UID(said) if said and isinstance(said, str) else None
 
 
 def undecodable(syntax: UID) -> str:
