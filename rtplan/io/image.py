@@ -90,8 +90,9 @@ def read_stack(stack: Stack) -> Image:
     Raises
     ------
     DicomError
-        If the stack is not a regular box, or a slice's pixels cannot be decoded.
+        If the stack is not a regular box, a CT is not in HU, or a slice's pixels cannot be decoded.
     """
+    _demand_hu(stack)
     grid, order = geometry.grid_of(stack.slices)
     if not grid.frame_of_reference:  # an image without a frame matches nothing but itself
         grid = Grid(grid.shape, grid.affine, stack.first.series_uid)
@@ -114,3 +115,10 @@ def read_stack(stack: Stack) -> Image:
         frame_numbers=tuple(entry.number + 1 for entry in entries) if first.unrolled else (),
     )
     return Image(grid, array, modality=first.kind, source=source)
+
+
+def _demand_hu(stack: Stack) -> None:
+    said = hd.code(stack.first.header, "RescaleType")
+    if stack.first.kind == "CT" and said not in ("", "HU"):
+        message = f"RescaleType of the CT says {said}, HU is wanted."
+        raise DicomError(message, where=str(stack.first.path), action="export the series in HU.")

@@ -26,7 +26,7 @@ from rtplan.io.image import read_stack
 from rtplan.io.index import SALT, Entry, Folder, index
 from rtplan.io.patient_write import write_patient
 from rtplan.io.plan_facts import UNREAD_ACTION, plan_notices, unread
-from rtplan.io.stack import Stack
+from rtplan.io.preflight_images import facts_of
 from rtplan.io.truncation import truncations
 
 __all__ = ["read_patient", "write_patient"]
@@ -79,9 +79,11 @@ def read_patient(
             where=str(folder),
             action="give a folder that holds at least one CT or MR series.",
         )
+    facts = facts_of(found, choice.stacks)
+    _refuse(facts)
     notices = [*_unreadable(found), *choice.notices, *choose.positions(choice.stacks)]
     images = {role: read_stack(stack) for role, stack in choice.stacks.items()}
-    notices += _frames_missing(images, choice.stacks)
+    notices += [notice for notice in facts if notice.severity != "info"]
     reader = _Objects(found, images, notices)
     registrations = reader.registrations()
     reader.frames |= {r.from_frame for r in registrations} | {r.to_frame for r in registrations}
@@ -118,17 +120,6 @@ def _unreadable(found: Folder) -> list[Notice]:
     return [
         Notice("FILE_UNREADABLE", "warn", f"A DICOM file is left out: {why}", action, file=str(path))
         for path, why in found.skipped
-    ]
-
-
-def _frames_missing(images: Mapping[str, Image], stacks: Mapping[str, Stack]) -> list[Notice]:
-    message = "The image has no FrameOfReferenceUID: nothing is known to lie in the same space."
-    return [
-        Notice(
-            "FRAME_MISSING", "warn", message, "export the series again.", uid=images[role].source.series_uid
-        )
-        for role, stack in stacks.items()
-        if not stack.first.frame
     ]
 
 

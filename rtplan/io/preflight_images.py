@@ -11,6 +11,7 @@ from rtplan.io import choose
 from rtplan.io import header as hd
 from rtplan.io.codec import LOSSY, UNCOMPRESSED, syntax_of, undecodable
 from rtplan.io.geometry import grid_of
+from rtplan.io.index import Folder
 from rtplan.io.look import Look, short
 from rtplan.io.multiframe import ENHANCED
 from rtplan.io.preflight_mr import look_at_mr
@@ -58,10 +59,17 @@ def look_at_images(look: Look, wanted: Collection[str] = ()) -> Mapping[str, Sta
         shape = short(grid_of(choice.stacks[role].slices)[0]) if role else ""
         frame = (f"frame {series.first.frame}",) if series.first.frame else ()
         look.row(series.first, role, series.description, len(series.entries), shape, *frame)
-    for stack in choice.stacks.values():
+    look.notices += facts_of(look.folder, choice.stacks)
+    return choice.stacks
+
+
+def facts_of(folder: Folder, stacks: Mapping[str, Stack]) -> list[Notice]:
+    """Return what the headers of the images that are used say that a user must know."""
+    look = Look("", folder)
+    for stack in stacks.values():
         for judge in (_space, _orientation, _slices, _encoding, _ct, look_at_mr):
             judge(look, stack)
-    return choice.stacks
+    return look.notices
 
 
 def _modality(look: Look, kind: str, said: str, uid: str) -> None:

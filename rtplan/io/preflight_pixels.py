@@ -19,7 +19,10 @@ NO_AIR_HU = -500.0
 
 def look_at_pixels(look: Look, stacks: Mapping[str, Stack]) -> None:
     """Read the images that are used, one at a time, and add what their pixels tell."""
+    refused = {notice.uid for notice in look.notices if notice.severity == "refuse"}
     for stack in stacks.values():
+        if stack.first.sop_uid in refused:
+            continue
         try:
             image = read_stack(stack)
         except RtplanError as wrong:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from rtplan.cli import main
+from rtplan.errors import DicomError
 from rtplan.io.codes import codes
+from rtplan.io.image import read_series
 from rtplan.io.patient import read_patient
 from rtplan.io.preflight import preflight
 
@@ -128,6 +130,19 @@ def test_an_image_without_a_body_or_without_a_picture(bare, tmp_path):
     assert said(tmp_path / "air")["BODY_NOT_FOUND"][0] == "warn"
     series(bare, tmp_path / "blank", np.full((5, 40, 40), 7, np.uint16), kind="MR")
     assert said(tmp_path / "blank")["IMAGE_BLANK"][0] == "refuse"
+
+
+def test_a_run_hears_of_what_the_check_warns_of_and_refuses_what_it_refuses(bare, tmp_path):
+    series(
+        bare, tmp_path / "mr", kind="MR", change=header(ImageType=[*ORIGINAL, "ND"], PatientPosition="FFP")
+    )
+    assert [n.code for n in read_patient(tmp_path).notices] == ["MR_DISTORTION_UNCORRECTED"]
+    series(bare, tmp_path / "ct", uid=SECOND, change=header(RescaleType="OD"))
+    assert [n.code for n in preflight(tmp_path).notices if n.severity == "refuse"] == ["CT_NOT_HU"]
+    with pytest.raises(DicomError, match="OD, HU is wanted"):
+        read_patient(tmp_path)
+    with pytest.raises(DicomError, match="OD, HU is wanted"):
+        read_series(tmp_path / "ct")
 
 
 def test_pixels_that_do_not_decode_refuse_the_folder(bare, tmp_path):
