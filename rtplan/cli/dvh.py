@@ -70,6 +70,10 @@ def command(
 
     if rx is not None and not rx > 0:
         raise typer.BadParameter(f"--rx wants a prescription above 0 Gy, got {rx:g}.")
+    if any(not gy > 0 for gy in level):
+        raise typer.BadParameter("--level wants doses above 0 Gy.")
+    if level and not surface:
+        raise typer.BadParameter("--level goes with --surface.")
     if surface and not structure:
         raise typer.BadParameter("--surface wants the tube's name: add --structure Rectum.")
     metrics = [parse(text) for text in metric]

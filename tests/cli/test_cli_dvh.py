@@ -182,6 +182,8 @@ def test_files_are_written_whole_or_not_at_all(files, capsys):
         (("--derive", "Ring = Bladder + 3"), 1, "Ring needs Bladder"),
         (("--derive", "PTV = Rectum + 3"), 1, "PTV already"),
         (("--rx", "-60"), 2, "above 0 Gy"),
+        (("--surface", "--structure", "Rectum", "--level", "-5"), 2, "--level wants doses above 0 Gy"),
+        (("--level", "5"), 2, "--level goes with --surface"),
         (("--fractions", "20", "--fractions", "5"), 2, "one --fractions per --dose"),
         (("--fractions", "0"), 2, "greater than or equal to 1"),
         (("--caps", "round"), 2, "round"),
