@@ -1,17 +1,20 @@
 """De-identification: nothing planted is left in any byte, and the patient reads as before."""
 
+import importlib.util
 import itertools
 import re
 import shutil
 import subprocess
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from pydicom.uid import RLELossless
 
 from rtplan.domain import (
     Beam,
@@ -31,10 +34,12 @@ from rtplan.domain import (
 from rtplan.errors import FormatError, OutputError, RtplanError
 from rtplan.io import deidentify as module
 from rtplan.io import modules as md
+from rtplan.io import rtdose, rtplan, rtstruct
 from rtplan.io.confidentiality.keyed import Keyed
 from rtplan.io.confidentiality.profile import table
 from rtplan.io.confidentiality.words import cleaned, structure_name
 from rtplan.io.deidentify import deidentify, read_key
+from rtplan.io.image import read_series
 from rtplan.io.index import index
 from rtplan.io.names import load
 from rtplan.io.patient import read_patient, write_patient
@@ -383,6 +388,45 @@ def test_real_patients_read_the_same(data, tmp_path, name):
     assert [n.code for n in before.notices] == [n.code for n in after.notices]
     planted = {e.text(k) for e in index(data / name).entries for k in ("PatientID", "PatientName")}
     assert not left(every_byte(tmp_path / "out"), [s for s in planted if len(s) > 4])
+
+
+@pytest.mark.parametrize("name", ["dicompyler/example_data/rtss.dcm", "nelms2015/structures/Cone_30_X15.dcm"])
+def test_real_structures_keep_their_rings(data, tmp_path, name):
+    (path,) = deidentify(data / name, tmp_path / "out").paths
+    before, after = rtstruct.read(data / name), rtstruct.read(path)
+    rings = [[r.tobytes() for s in found.structures for r in s.region.rings] for found in (before, after)]
+    assert rings[0] == rings[1]
+    assert len(after.structures) == len(before.structures)
+
+
+def test_real_doses_and_plans_keep_their_numbers(data, tmp_path):
+    given = data / "nelms2015/dose/Linear_SupInf_3mm_Aligned.dcm"
+    (path,) = deidentify(given, tmp_path / "dose").paths
+    np.testing.assert_array_equal(rtdose.read(path).dose.array, rtdose.read(given).dose.array)
+    np.testing.assert_array_equal(rtdose.read(path).dose.grid.affine, rtdose.read(given).dose.grid.affine)
+    given = data / "dicompyler/example_data/rtplan.dcm"
+    (path,) = deidentify(given, tmp_path / "plan").paths
+    before, after = rtplan.read_summary(given), rtplan.read_summary(path)
+    assert after.beams == tuple(replace(beam, machine="") for beam in before.beams)
+    assert (after.fractions, after.targets) == (before.fractions, before.targets)
+
+
+def test_enhanced_and_compressed_objects_read_the_same(bare, tmp_path):
+    spec = importlib.util.spec_from_file_location(
+        "multiframe", Path(__file__).parent / "test_io_multiframe.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    stored = np.random.default_rng(2).integers(0, 900, (4, 8, 9)).astype(np.uint16)
+    frames = [module.frame(k, slope=2.0) for k in range(4)]
+    module.enhanced(bare, tmp_path / "enhanced" / "a.dcm", stored, frames)
+    bare.series(tmp_path / "rle", stored, kind="MR", change=lambda ds, _: ds.compress(RLELossless))
+    for name in ("enhanced", "rle"):
+        deidentify(tmp_path / name, tmp_path / "out" / name)
+        before, after = read_series(tmp_path / name), read_series(tmp_path / "out" / name)
+        np.testing.assert_array_equal(before.array, after.array)
+        np.testing.assert_array_equal(before.grid.affine, after.grid.affine)
+        assert not left(every_byte(tmp_path / "out" / name), ("SECRETNAME", "SECRET-ID-77", "19500101"))
 
 
 def errors(path):

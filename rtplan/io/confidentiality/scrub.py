@@ -44,7 +44,7 @@ _DEFINITIONS = re.compile(
     r"(SOPClassUID|SOPClassesInStudy|SOPClassesSupported|TransferSyntaxUID|CodingSchemeUID)$"
 )
 #: Attributes beyond the table whose free text is cleaned in the same way.
-_FREE_TEXT = re.compile(r"(Comments?|Descriptions?|Label|Notes|BeamName|RadiationDeviceName)$")
+_FREE_TEXT = re.compile(r"(Comments?|Descriptions?|Label|Notes)$")
 _STRUCTURE_NAMES = ("ROIName", "DoseReferenceDescription", "ROIObservationLabel")
 
 
