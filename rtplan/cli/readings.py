@@ -19,8 +19,17 @@ def read_dose(path: Path, fractions: int | None) -> Dose:
     from rtplan.io import rtdose
     from rtplan.io.nifti import is_volume_file, read_volume
 
-    dose = read_volume(path, kind="dose") if is_volume_file(path) else rtdose.read(path).dose
-    assert isinstance(dose, Dose)
+    if is_volume_file(path):
+        dose = read_volume(path, kind="dose")
+        assert isinstance(dose, Dose)
+    else:
+        found = rtdose.read(path)
+        dose = found.dose
+        if found.summation not in rtdose.WHOLE:
+            what = found.summation or "nothing"
+            typer.echo(
+                f"warn: {path.name} is not the dose of a whole plan: DoseSummationType says {what}.", err=True
+            )
     if fractions is not None and dose.fractions not in (None, fractions):
         raise DoseError(
             f"The file says {dose.fractions} fractions, --fractions says {fractions}.", where=path.name

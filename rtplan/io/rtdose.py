@@ -19,6 +19,8 @@ from rtplan.io.rtdose_write import MEANING, Form, WrittenDose, write
 
 __all__ = ["Form", "ReadDose", "WrittenDose", "read", "write"]
 
+#: DoseSummationTypes of whole courses.
+WHOLE = ("PLAN", "MULTI_PLAN")
 #: SeriesDescription of our doses: the arm, then the kind.
 DESCRIPTION = re.compile(r"^rtplan dose (?P<arm>\S+)")
 _COMMENT = re.compile(r"(?P<kind>EQD2\([0-9.]+\))?(?:; )?(?:(?P<fractions>\d+) fx)?$")

@@ -3,11 +3,12 @@
 import json
 
 import numpy as np
+import pydicom
 import pytest
 
 from rtplan.cli import _run
 from rtplan.domain import Dose, Grid, Identity, Image, Mask, Structure
-from rtplan.io import rtstruct
+from rtplan.io import rtdose, rtstruct
 from rtplan.io.nifti import write_volume
 
 
@@ -76,3 +77,22 @@ def test_check_takes_a_map(folder, capsys):
 
     assert kept() == {"PTV alt"}
     assert kept("--names", str(folder / "map.toml")) == set()
+
+
+@pytest.mark.parametrize(("summation", "warned"), [("PLAN", False), ("BEAM", True)])
+def test_dvh_says_when_the_dose_is_of_a_part_of_a_plan(folder, capsys, summation, warned):
+    done = rtdose.write(
+        Dose(
+            Grid.axial((12, 20, 20), (3.0, 2.0, 2.0), (-20.0, -20.0, -20.0), "2.25.7"),
+            np.full((12, 20, 20), 9.0),
+        ),
+        folder / "rd.dcm",
+        identity=Identity("P"),
+        plan_uid="2.25.9",
+    )
+    ds = pydicom.dcmread(done.path)
+    ds.DoseSummationType = summation
+    ds.save_as(done.path)
+    words = ("dvh", "--dose", done.path, "--structures", folder / "in" / "rs.dcm", "--structure", "Rektum")
+    assert _run([str(word) for word in words], debug=True) == 0
+    assert ("not the dose of a whole plan" in capsys.readouterr().err) == warned
