@@ -27,7 +27,7 @@ from rtplan.io.index import SALT, Entry, Folder, index
 from rtplan.io.patient_write import write_patient
 from rtplan.io.plan_facts import UNREAD_ACTION, plan_notices, unread
 from rtplan.io.preflight_images import facts_of
-from rtplan.io.truncation import truncations
+from rtplan.io.truncation import off_image, truncations
 
 __all__ = ["read_patient", "write_patient"]
 
@@ -242,6 +242,8 @@ class _Objects:
         for role, image in self.images.items():
             if image.source.series_uid not in item.series_uids or len(item.series_uids) != 1:
                 continue
+            found = off_image(item.structures, image.grid, f"the image {role}")
+            self.notices += [replace(n, file=str(entry.path), uid=entry.sop_uid) for n in found]
             lost = set(item.image_uids) - set(image.source.sop_uids)
             if lost and len(lost) == len(set(item.image_uids)):
                 message = (

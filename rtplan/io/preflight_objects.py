@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from rtplan.domain import Contours, Grid, Structure
+from rtplan.domain import Grid, Structure
 from rtplan.errors import RtplanError
 from rtplan.io import names as naming
 from rtplan.io import registration, rtdose, rtplan, rtplan_delivery, rtstruct
 from rtplan.io.dose_course import Course
-from rtplan.io.geometry import Slice, grid_of
+from rtplan.io.geometry import grid_of
 from rtplan.io.index import Entry, description_of
 from rtplan.io.look import Look, short
 from rtplan.io.plan_facts import UNREAD_ACTION, plan_notices, unread
 from rtplan.io.stack import Stack
-from rtplan.io.truncation import truncations
-
-#: Share of the spacing by which a contour may lie off its slice.
-OFF_SLICE = 0.1
+from rtplan.io.truncation import off_image, truncations
 
 
 def look_at_objects(look: Look, stacks: Mapping[str, Stack], names: naming.NameMap) -> None:
@@ -74,9 +69,10 @@ class _Objects:
             self.look.say(
                 "STRUCTURES_OTHER_FRAME", "warn", message, "supply its images or a registration.", entry
             )
-        for stack in self.stacks.values():
+        for role, stack in self.stacks.items():
             if stack.first.series_uid in item.series_uids:
-                self._on_slices(item.structures, stack.slices, entry)
+                found = off_image(item.structures, grid_of(stack.slices)[0], f"the image {role}")
+                self.look.notices += [replace(n, file=str(entry.path), uid=entry.sop_uid) for n in found]
         self._images_there(item, entry)
         self.sets.append((entry, item.structures))
 
@@ -93,21 +89,6 @@ class _Objects:
                 "check that the images are those it was drawn on." if whole else "export the whole series."
             )
             self.look.say("CONTOUR_IMAGES_ABSENT", "info" if whole else "warn", message, action, entry)
-
-    def _on_slices(self, structures: tuple[Structure, ...], slices: tuple[Slice, ...], entry: Entry) -> None:
-        grid, _ = grid_of(slices)
-        for structure in structures:
-            assert isinstance(structure.region, Contours)
-            depths = [grid.to_index(ring)[:, 0] for ring in structure.region.rings]
-            off = sum(bool(np.abs(d - np.round(d.mean())).max() > OFF_SLICE) for d in depths)
-            outside = sum(bool(d.min() < -0.5 or d.max() > grid.shape[0] - 0.5) for d in depths)
-            if off:
-                message = f"{off} of {len(depths)} contours of {structure.name} do not lie on a slice."
-                self.look.say("CONTOURS_OFF_SLICES", "info", message, "", entry)
-            if outside:
-                message = f"{outside} of {len(depths)} contours of {structure.name} lie beyond the image."
-                action = "supply the whole series; the organ is cut."
-                self.look.say("CONTOURS_BEYOND_IMAGE", "warn", message, action, entry)
 
     def _plan(self, entry: Entry) -> None:
         summary = rtplan.read_summary(entry.path)

@@ -20,6 +20,8 @@ JUDGED = ("GTV", "CTV", "PTV", "ORGAN", "AVOIDANCE")
 BEYOND = 1e-3
 #: A cut face of this share of the largest contour ends an organ that goes on; a smaller one may be its end.
 CUT_FACE = 0.2
+#: Share of the spacing by which a contour may lie off its slice.
+OFF_SLICE = 0.1
 #: Voxels of a structure's box beyond which its part outside a dose grid is that of its box.
 LARGEST_BOX = 60_000_000
 
@@ -106,6 +108,34 @@ def _end_faces(region: Contours, grid: Grid) -> dict[str, float]:
     planes = {int(k): float(area[index == k].sum()) for k in set(index.tolist())}
     ends = {"first": 0, "last": last}
     return {end: planes[k] / max(planes.values()) for end, k in ends.items() if k in planes}
+
+
+def off_image(structures: Iterable[Structure], grid: Grid, what: str) -> list[Notice]:
+    """Return notices on contours that lie off the slices of the image they were drawn on, or beyond it."""
+    notices = []
+    for structure in structures:
+        if not _comparable(structure.region, grid):
+            continue
+        assert isinstance(structure.region, Contours)
+        index = [grid.to_index(ring) for ring in structure.region.rings]
+        off = [float(np.abs(i[:, 0] - np.rint(i[:, 0].mean())).max()) for i in index]
+        count = sum(far > OFF_SLICE for far in off)
+        ends = np.array(grid.shape) - 0.5
+        outside = sum(bool((i.min(axis=0) < -0.5).any() or (i.max(axis=0) > ends).any()) for i in index)
+        if count:
+            message = (
+                f"{count} of {len(index)} contours of {structure.name} do not lie on a slice of {what}: "
+                f"up to {max(off) * grid.spacing_zyx_mm[0]:.2f} mm off. They are used where they are."
+            )
+            action = "check that the structures belong to this image."
+            notices.append(Notice("CONTOURS_OFF_SLICES", "info", message, action, structure=structure.name))
+        if outside:
+            message = (
+                f"{outside} of {len(index)} contours of {structure.name} lie at least partly beyond {what}."
+            )
+            action = "supply the whole series: of the organ there, nothing is known."
+            notices.append(Notice("CONTOURS_BEYOND_IMAGE", "warn", message, action, structure=structure.name))
+    return notices
 
 
 def short_ranges(structures: Iterable[Structure], images: Mapping[str, Grid]) -> list[Notice]:

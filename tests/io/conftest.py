@@ -164,7 +164,7 @@ def rtdose(
     return path
 
 
-def square(z: float, low: float, high: float, *, x0: float = 0.0, y0: float = 25.0) -> np.ndarray:
+def square(z: float, low: float, high: float, *, x0: float = -10.0, y0: float = 20.0) -> np.ndarray:
     """Return a ring in an axial plane."""
     xy = [(low, low), (high, low), (high, high), (low, high)]
     return np.array([(x0 + a, y0 + b, z) for a, b in xy])

@@ -7,6 +7,7 @@ import pytest
 
 from rtplan.cli import main
 from rtplan.errors import DicomError
+from rtplan.io.patient import read_patient
 from rtplan.io.preflight import preflight
 
 RNG = np.random.default_rng(9)
@@ -72,9 +73,12 @@ def test_contours_off_the_slices_and_beyond_the_image_are_said(bare, tmp_path):
     bare.series(tmp_path / "ct", block())
     rings = [("CLOSED_PLANAR", bare.square(z, 0, 5)) for z in (-27, -25.5, 90)]
     bare.rtstruct(tmp_path / "rs.dcm", [("Bladder", "ORGAN", rings)])
-    found = {n.code: n.message for n in preflight(tmp_path).notices}
-    assert "1 of 3" in found["CONTOURS_OFF_SLICES"]
-    assert "1 of 3" in found["CONTOURS_BEYOND_IMAGE"]
+    for notices in (preflight(tmp_path).notices, read_patient(tmp_path).notices):
+        found = {n.code: (n.message, n.structure) for n in notices}
+        assert "1 of 3" in found["CONTOURS_OFF_SLICES"][0]
+        assert "1.50 mm off" in found["CONTOURS_OFF_SLICES"][0]
+        assert "1 of 3" in found["CONTOURS_BEYOND_IMAGE"][0]
+        assert found["CONTOURS_BEYOND_IMAGE"][1] == "Bladder"
 
 
 @pytest.mark.parametrize(
