@@ -123,7 +123,9 @@ def _best(role: str, stacks: list[Stack], wanted: Collection[str], notices: list
     if len(good) > 1:
         others = "; ".join(f"{s.description!r} ({s.volume_cc:.0f} cc)" for s in good[:-1])
         message = f"{role}: {good[-1].description!r} ({good[-1].volume_cc:.0f} cc) is taken before {others}."
-        action = "ask for another by its SeriesInstanceUID (--series)."
+        taken = good[-1].first.series_uid
+        rivals = [uid for uid in dict.fromkeys(s.first.series_uid for s in good[-2::-1]) if uid != taken]
+        action = f"ask for another by --series {', '.join(rivals)}." if rivals else "supply one stack alone."
         notices.append(Notice("SERIES_CHOSEN", "info", message, action, uid=good[-1].first.series_uid))
     return good[-1]
 

@@ -231,6 +231,8 @@ def test_a_series_that_is_asked_for_is_used_for_its_role(bare, tmp_path, capsys)
     series(bare, tmp_path / "small", body((5, 40, 40)), uid=SECOND)
     series(bare, tmp_path / "large", body((8, 40, 40)))
     series(bare, tmp_path / "mr", kind="MR", uid=SECOND + ".1")
+    (chosen,) = [n for n in preflight(tmp_path).notices if n.code == "SERIES_CHOSEN"]
+    assert chosen.action == f"ask for another by --series {SECOND}."
     rows = {row.role: row.uid for row in preflight(tmp_path, series=[SECOND]).rows}
     assert (rows["CT"], rows["T2w"]) == (SECOND, SECOND + ".1")
     with pytest.raises(SystemExit) as left:
