@@ -10,6 +10,7 @@ from rtplan.learning.dose_job import DoseJob
 from rtplan.learning.dose_settings import DoseData, DoseSettings
 from rtplan.learning.doses import DoseCase, dose_case_of
 from rtplan.learning.loop import learn
+from rtplan.learning.zoo import load_model
 
 
 def train_dose_from(
@@ -18,16 +19,31 @@ def train_dose_from(
     *,
     resume: bool = False,
     device: str = "cpu",
+    begin_with: str | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Gather the patients of the settings and train; return the path of the new ``model.toml``."""
+    """Gather the patients of the settings and train; return the path of the new ``model.toml``.
+
+    Parameters
+    ----------
+    begin_with : str, optional
+        Model of the shelf, or ``model.toml``, whose weights come first.
+
+    Raises
+    ------
+    FormatError
+        If a folder holds no patient.
+    ModelError
+        If the weights to begin with are of another network.
+    """
+    weights = None if begin_with is None else load_model(begin_with).network.state_dict()
     learned, held_out = [], []
     for data in settings.data:
         kept, apart = gather_cases(data, report)
         learned += kept
         held_out += apart
     job = DoseJob(settings, learned, held_out)
-    return learn(settings, job, out, resume=resume, device=device, report=report)
+    return learn(settings, job, out, resume=resume, device=device, weights=weights, report=report)
 
 
 def gather_cases(
@@ -42,10 +58,16 @@ def gather_cases(
     """
     learned: list[DoseCase] = []
     held_out: list[DoseCase] = []
-    for index, (name, path) in enumerate(openkbp_paths(Path(data.folder)).items()):
+    paths = openkbp_paths(Path(data.folder))
+    apart = held_out_names(data)
+    for index, (name, path) in enumerate(paths.items()):
         if index % 20 == 0:
             report(f"preparing {name} …")
-        case = dose_case_of(read_openkbp(path))
-        apart = index % data.hold_out_every == data.hold_out_every - 1
-        (held_out if apart else learned).append(case)
+        (held_out if name in apart else learned).append(dose_case_of(read_openkbp(path)))
     return learned, held_out
+
+
+def held_out_names(data: DoseData) -> tuple[str, ...]:
+    """Return the patients of a folder that are not learned from: every so-manieth by number."""
+    every = data.hold_out_every
+    return tuple(openkbp_paths(Path(data.folder)))[every - 1 :: every]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rtplan.case.outfolder import whole
 from rtplan.domain import Dose, Finding, Patient
 from rtplan.evaluation.openkbp import PatientScore, Scores, masks_of, score, score_patient
-from rtplan.io.datasets.openkbp import openkbp_paths, read_openkbp
+from rtplan.io.datasets.openkbp import openkbp_paths, read_openkbp, read_openkbp_folder
 from rtplan.io.datasets.openkbp_write import write_openkbp_dose
 from rtplan.learning.predict_dose import predict_dose
 from rtplan.learning.zoo import Model
@@ -48,6 +48,7 @@ def evaluate_openkbp(
     folder: Path,
     *,
     tta: bool = False,
+    only: Sequence[str] = (),
     save: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
@@ -57,6 +58,8 @@ def evaluate_openkbp(
     ----------
     tta : bool
         Mean over four mirror images.
+    only : sequence of str
+        Patients to take; all by default.
     save : Path, optional
         New folder for the doses (the challenge's CSV), ``scores.json`` and the pictures.
 
@@ -66,7 +69,7 @@ def evaluate_openkbp(
         From the first patient that cannot be read or must not be predicted.
     """
     if save is None:
-        return _evaluate(model, folder, tta, lambda patient, dose: None, report)
+        return _evaluate(model, folder, tta, lambda patient, dose: None, report, only)
     with whole(save) as out:
         doses = out / "doses"
         doses.mkdir()
@@ -76,6 +79,7 @@ def evaluate_openkbp(
             tta,
             lambda patient, dose: write_openkbp_dose(dose, doses / f"{patient.key}.csv"),
             report,
+            only,
         )
         (out / "scores.json").write_text(json.dumps(_scores(done, model, tta), indent=1), encoding="utf-8")
         report("drawing the pictures")
@@ -89,16 +93,16 @@ def _evaluate(
     tta: bool,
     each: Callable[[Patient, Dose], None],
     report: Callable[[str], None],
+    only: Sequence[str],
 ) -> Evaluation:
     scored, seconds = [], 0.0
-    for name, path in openkbp_paths(folder).items():
-        patient = read_openkbp(path)
+    for patient in read_openkbp_folder(folder, only=tuple(only)):
         start = time.perf_counter()
         dose = predict_dose(model, patient, tta=tta)
         seconds += time.perf_counter() - start
         scored.append(score_patient(patient, dose))
         each(patient, dose)
-        report(f"{name}: {scored[-1].dose_error:.2f} Gy")
+        report(f"{patient.key}: {scored[-1].dose_error:.2f} Gy")
     scores = score(scored)
     findings = scores.findings(model.card.name, folder.name)
     return Evaluation(scores, tuple(scored), seconds / len(scored), findings)

@@ -15,6 +15,7 @@ def command(
     out: Path = typer.Option(None, "--out", help="Folder of the training; out/NAME by default."),
     cache: Path = typer.Option(None, "--cache", help="Where prepared patients are kept; OUT/cache."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the last checkpoint in OUT."),
+    begin_with: str | None = typer.Option(None, "--from", help="Model whose weights come first (doses)."),
     device: Device = "cpu",
     threads: Threads = 0,
     quiet: Quiet = False,
@@ -34,11 +35,19 @@ def command(
         dose_plan = parse(settings, DoseSettings)
         folder = out or Path("out") / dose_plan.name
         path = train_dose_from(
-            dose_plan, folder, resume=resume, device=str(devices.device(device)), report=progress(quiet)
+            dose_plan,
+            folder,
+            resume=resume,
+            device=str(devices.device(device)),
+            begin_with=begin_with,
+            report=progress(quiet),
         )
     else:
-        if device != "cpu":
-            raise ModelError("A synthetic CT is learned on the CPU.", action="leave --device out.")
+        if device != "cpu" or begin_with is not None:
+            raise ModelError(
+                "A synthetic CT is learned on the CPU and from the start.",
+                action="leave --device and --from out.",
+            )
         plan = load_settings(settings)
         folder = out or Path("out") / plan.name
         path = train_from(plan, folder, cache=cache, resume=resume, report=progress(quiet))

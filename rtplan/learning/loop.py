@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rtplan.errors import ModelError, OutputError
 from rtplan.learning.dose_settings import DoseSettings
-from rtplan.learning.run import Run, begin, finish, finish_soon, go_on, keep
+from rtplan.learning.run import Run, begin, finish, finish_soon, go_on, keep, start_from
 from rtplan.learning.settings import TrainSettings
 
 #: More steps than this share without a finite gradient end the training.
@@ -40,6 +40,7 @@ def learn(
     *,
     resume: bool = False,
     device: str = "cpu",
+    weights: Mapping[str, Tensor] | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train a network and write ``model.toml``, weights, log and checkpoints into a folder.
@@ -53,6 +54,8 @@ def learn(
         is given in steps.
     device : str
         Where it is learned (``cpu``, ``cuda``).
+    weights : mapping, optional
+        Begin with these instead of random ones.
     report : callable
         Called with a line of text at each validation.
 
@@ -66,7 +69,7 @@ def learn(
     OutputError
         If ``out`` holds a training already and ``resume`` is not asked for.
     ModelError
-        If too many gradients are not finite.
+        If too many gradients are not finite, or the weights are of another network.
     """
     if (out / "state.json").exists() and not resume:
         raise OutputError(
@@ -74,6 +77,8 @@ def learn(
         )
     out.mkdir(parents=True, exist_ok=True)
     run = begin(settings, out, device)
+    if weights is not None:
+        start_from(run, weights)
     if resume:
         go_on(run)
     totals: list[dict[str, float]] = []

@@ -9,15 +9,17 @@ import math
 import os
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW
 
+from rtplan.errors import ModelError
 from rtplan.learning import checkpoint
 from rtplan.learning.card import Card, TrainingSpec, WeightsSpec
 from rtplan.learning.dose_settings import DoseSettings
@@ -124,6 +126,24 @@ def begin(settings: TrainSettings | DoseSettings, out: Path, device: str = "cpu"
         AdamW(generator.parameters(), lr=plan.rate, weight_decay=plan.decay),
         AdamW(critic.parameters(), lr=plan.critic_rate, betas=(0.5, 0.99)) if critic else None,
     )
+
+
+def start_from(run: Run, weights: Mapping[str, Tensor]) -> None:
+    """Put weights into a fresh run.
+
+    Raises
+    ------
+    ModelError
+        If they are of another network.
+    """
+    for network in (run.generator, run.ema):
+        try:
+            network.load_state_dict(dict(weights))
+        except RuntimeError as other:
+            raise ModelError(
+                "The weights to begin with are of another network.",
+                action="begin with a model of the same network and inputs.",
+            ) from other
 
 
 def go_on(run: Run) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -33,8 +33,9 @@ METRICS = {
     "D_95": COLOURS[3],
     "D_1": COLOURS[4],
 }
-#: Doses and differences are drawn up to these, Gy.
-TOP_GY, DIFFERENCE_GY = 75.0, 15.0
+#: Doses are drawn in bands of 10 Gy.
+BANDS = ("#000000", "#08306B", "#1F5FA0", "#4A90C4", "#8DBCDC", "#FFF7BC", "#FEC44F", "#E48636")
+TOP_GY, DIFFERENCE_GY = 80.0, 15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +98,16 @@ def _violin(axes: Axes, at: float, values: NDArray[np.float64], colour: str) -> 
 def worst_picture(patients: Sequence[Shown]) -> Picture:
     """Return one row per patient: planned, predicted and difference on the slice that errs most; DVHs."""
     with style():
-        figure = empty_figure(186.0, 52.0 * len(patients) + 6.0)
+        figure = empty_figure(186.0, 50.0 * len(patients) + 10.0)
+        bands = ListedColormap(BANDS)
         colours = LinearSegmentedColormap.from_list("difference", DIFFERENCE_COLOURS)
         grid = figure.add_gridspec(
             len(patients),
-            4,
-            width_ratios=(1, 1, 1, 1.5),
-            left=0.03,
-            right=0.98,
+            5,
+            width_ratios=(1, 1, 1, 0.36, 1.35),
+            left=0.02,
+            right=0.88,
+            wspace=0.06,
             top=0.94,
             bottom=0.09,
             hspace=0.35,
@@ -112,9 +115,9 @@ def worst_picture(patients: Sequence[Shown]) -> Picture:
         for row, shown in enumerate(patients):
             difference = shown.predicted.array - shown.reference.array
             k = int(np.abs(difference).sum(axis=(1, 2)).argmax())
-            panels: tuple[tuple[str, NDArray[np.float32], str | Colormap, float, float], ...] = (
-                (f"{shown.key}: planned", shown.reference.array[k], "inferno", 0.0, TOP_GY),
-                ("predicted", shown.predicted.array[k], "inferno", 0.0, TOP_GY),
+            panels: tuple[tuple[str, NDArray[np.float32], Colormap, float, float], ...] = (
+                (f"{shown.key}: planned", shown.reference.array[k], bands, 0.0, TOP_GY),
+                ("predicted", shown.predicted.array[k], bands, 0.0, TOP_GY),
                 (
                     f"difference (±{DIFFERENCE_GY:.0f} Gy)",
                     difference[k],
@@ -133,12 +136,12 @@ def worst_picture(patients: Sequence[Shown]) -> Picture:
                 for name, mask in shown.masks.items():
                     if name.startswith("PTV") and mask.array[k].any():
                         axes.contour(mask.array[k], [0.5], colors=[GREY], linewidths=0.7)
-            _dvh(figure.add_subplot(grid[row, 3]), shown, last=row == len(patients) - 1)
+            _dvh(figure.add_subplot(grid[row, 4]), shown, last=row == len(patients) - 1)
         return picture(
             figure,
             title="The worst patients",
-            caption="Largest dose error. Slice with the largest error, targets outlined; DVH full: planned, "
-            "dashed: predicted. Left on the picture is the patient's right.",
+            caption="Largest dose error; doses in bands of 10 Gy. Slice with the largest error, targets "
+            "outlined; DVH full: planned, dashed: predicted. Left on the picture is the patient's right.",
             alt="Planned and predicted dose, their difference and DVHs of the worst patients.",
         )
 
@@ -157,6 +160,8 @@ def _dvh(axes: Axes, shown: Shown, *, last: bool) -> None:
     axes.set_ylabel("volume [%]")
     axes.set_ylim(0.0, 101.0)
     axes.grid(color=RULE)
-    axes.legend(fontsize=5.0, loc="lower left", handlelength=1.2, labelspacing=0.2)
+    axes.legend(
+        fontsize=6.0, loc="upper left", bbox_to_anchor=(1.0, 1.03), handlelength=1.2, labelspacing=0.3
+    )
     if last:
         axes.set_xlabel("dose [Gy]")

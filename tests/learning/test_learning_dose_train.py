@@ -121,6 +121,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(case, head, dose_settings, tm
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
+def test_a_training_begins_with_the_weights_of_a_model(trained, case, dose_settings, tmp_path):
+    known = load_model(str(trained / "model.toml"))
+    plan = dose_settings(optimise={"steps": 1, "rate": 0.0})
+    job = DoseJob(plan, [case], [case])
+    learn(plan, job, tmp_path / "on", weights=known.network.state_dict())
+    learn(plan, job, tmp_path / "new")
+    errors = [job.validate(load_model(str(tmp_path / name / "model.toml")).network) for name in ("on", "new")]
+    assert errors[0] == pytest.approx(job.validate(known.network), rel=1e-3)
+    assert errors[1] > 2 * errors[0]
+    other = dose_settings(network={"name": "folded_unet", "channels": (4, 8), "stem": (2, 2, 2)})
+    with pytest.raises(ModelError, match="another network"):
+        learn(other, DoseJob(other, [case], []), tmp_path / "other", weights=known.network.state_dict())
+
+
 def test_the_rate_stays_until_the_final_fall_is_asked_for(case, dose_settings, tmp_path):
     plan = dose_settings(
         optimise={"steps": 1000, "schedule": "constant", "validate_every": 2, "warm_up": 0.002}
