@@ -89,3 +89,16 @@ def test_an_empty_target_has_an_empty_plate():
     two = beam_plates([nothing, box((12.0, 15.0, 15.0))], density, SPACING, NINE)
     assert two[0].max() == 0.0
     assert two[1].max() > 0.5
+
+
+@pytest.mark.parametrize("gantry", [0.0, 40.0, 120.0, 320.0])
+def test_the_plate_lies_between_source_and_target(gantry):
+    """The source is in front at 0° and at the patient's left at 90°: at (x, y) = (sin, −cos) of the angle."""
+    target = box((40.0, 10.0, 10.0))
+    plate = beam_plates([target], np.zeros(SHAPE, np.float32), SPACING, (gantry,))[0][4]
+    sin, cos = np.sin(np.deg2rad(gantry)), np.cos(np.deg2rad(gantry))
+    for way_mm in (-40.0, -20.0, 20.0, 40.0):
+        row, column = round(20 - way_mm * cos / 2.5), round(20 + way_mm * sin / 2.5)
+        assert plate[row, column] > 0.9
+        if gantry:
+            assert plate[row, 40 - column] < 0.1 or abs(way_mm * sin) < 15.0
