@@ -34,6 +34,9 @@ class Identity:
     birth_date: str = ""
     sex: str = ""
     study_uid: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    study_id: str = ""
 
     def __repr__(self) -> str:
         return "Identity(hidden)"

@@ -81,6 +81,9 @@ def identity_of(like: Path | None) -> Identity:
         birth_date=first.text("PatientBirthDate"),
         sex=first.text("PatientSex"),
         study_uid=first.study_uid,
+        study_date=first.text("StudyDate"),
+        study_time=first.text("StudyTime"),
+        study_id=first.text("StudyID"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from rtplan.io.header import CLASS_UIDS
 
 #: Stands in every object that rtplan writes.
 RESEARCH_ONLY = "research use only, not for clinical use"
+_DATE, _TIME = re.compile(r"\d{8}"), re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
 #: Version of rtplan that writes.
 VERSION = version("rtplan")
 
@@ -119,11 +121,12 @@ def start(
     header.SOPClassUID, header.SOPInstanceUID = CLASS_UIDS[kind], sop_uid
     header.PatientID = clipped(identity.patient_id, 64) or "ANONYMOUS"
     header.PatientName = clipped(identity.name, 64) or f"RTPLAN^{header.PatientID[:57]}"
-    header.PatientBirthDate, header.PatientSex = identity.birth_date, identity.sex
+    header.PatientBirthDate, header.PatientSex = _if_like(_DATE, identity.birth_date), identity.sex
     header.StudyInstanceUID = identity.study_uid or hashed_uid("study", header.PatientID)
-    own_study = not identity.study_uid  # else date and number are the hospital's, and we do not know them
-    header.StudyDate, header.StudyTime = (stamp.date, stamp.time) if own_study else ("", "")
-    header.StudyID = "RTPLAN" if own_study else ""
+    own_study = not identity.study_uid  # else date and number are the hospital's, known or not
+    header.StudyDate = stamp.date if own_study else _if_like(_DATE, identity.study_date)
+    header.StudyTime = stamp.time if own_study else _if_like(_TIME, identity.study_time)
+    header.StudyID = "RTPLAN" if own_study else clipped(identity.study_id, 16)
     header.ReferringPhysicianName = header.AccessionNumber = ""
     header.Modality, header.SeriesInstanceUID = MODALITIES.get(kind, kind), series_uid
     header.SeriesDate, header.SeriesTime, header.SeriesNumber = stamp.date, stamp.time, SERIES_NUMBERS[kind]
@@ -133,6 +136,11 @@ def start(
     header.SoftwareVersions = VERSION
     header.OperatorsName = ""
     return header
+
+
+def _if_like(pattern: re.Pattern[str], text: str) -> str:
+    """Return a value as it came where it is of the form that its representation demands, else nothing."""
+    return text if pattern.fullmatch(text) else ""
 
 
 def decimal(value: float) -> str:

@@ -130,6 +130,9 @@ def _identity(entry: Entry) -> Identity:
         birth_date=entry.text("PatientBirthDate"),
         sex=entry.text("PatientSex"),
         study_uid=entry.study_uid,
+        study_date=entry.text("StudyDate"),
+        study_time=entry.text("StudyTime"),
+        study_id=entry.text("StudyID"),
     )
 
 

@@ -137,9 +137,8 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
 
 def _identity(patient: Patient, pseudonym: str | None) -> Identity:
-    study = patient.identity.study_uid
     if pseudonym is not None:
-        return Identity(patient_id=pseudonym, name=pseudonym, sex=patient.identity.sex, study_uid=study)
+        return Identity(pseudonym, pseudonym, sex=patient.identity.sex, study_uid=patient.identity.study_uid)
     if not patient.identity.patient_id:
         name = patient.identity.name or f"RTPLAN^{patient.key}"
         return replace(patient.identity, patient_id=patient.key, name=name)
@@ -192,13 +191,15 @@ class _Writer:
             return replace(image, source=done.source), done.paths
         origin = _origin(self.patient, role)
         flat, resampled = axial(image, AIR_HU) if self.export.tps.axial else (image, "")
+        moved = "" if _in_place(self.patient, role, origin) else "on the grid of another image"
         text = image.source.description or f"rtplan density image {role}"
+        done_to = "; ".join(part for part in (text, moved, resampled) if part)
         done = write_series(
             flat,
             part / f"CT_{role}",
             self.identity,
             description=f"rtplan arm {role}",
-            derived=Derived(origin, f"{text}; {resampled}".rstrip("; "), self._model(role), bool(resampled)),
+            derived=Derived(origin, done_to, self._model(role), bool(moved or resampled)),
             stamp=self.stamp,
             explicit=explicit,
         )
@@ -280,6 +281,14 @@ def _origin(patient: Patient, role: str) -> Source:
     if role in BULK:
         others.reverse()
     return next((other.source for other in others if other.source.sop_uids), Source())
+
+
+def _in_place(patient: Patient, role: str, origin: Source) -> bool:
+    """Whether an arm lies on the grid of the image that it was made from (as far as that is here)."""
+    grid = patient.images[role].grid
+    others = (i for r, i in patient.images.items() if r != role and r not in ARMS[1:])
+    made_from = next((i for i in others if i.source.sop_uids == origin.sop_uids), None)
+    return made_from is None or made_from.grid.same_as(grid)
 
 
 def _reference(patient: Patient, written: Collection[str]) -> str | None:

@@ -9,6 +9,7 @@ from rtplan.case.export import Asked, write_dicom
 from rtplan.domain import Dose, Finding, Grid, Identity, Image, Mask, Patient, Record, Source, Structure
 from rtplan.domain.structure import Contours
 from rtplan.imaging.contour import contours_of, mask_on
+from rtplan.imaging.resample import resample
 from rtplan.io import rtdose, rtstruct, seg
 from rtplan.io.image import read_series
 
@@ -96,6 +97,16 @@ def test_a_tilted_case_for_a_system(patient, tmp_path, tps, bits, dvh):
     assert raw.BitsStored == bits
     assert ("DVHSequence" in raw) == dvh
     assert {s.name for s in seg.read(folder / "SEG.dcm")} == {"Wall", "Drawn"}
+
+
+def test_an_arm_on_another_grid_than_its_source_does_not_claim_its_places(patient, tmp_path):
+    coarse = patient.images["SynCT"].grid.with_spacing((3.0, 4.0, 4.0))
+    made = resample(patient.images["SynCT"], coarse, outside=-1000.0)  # as many slices as the MR has
+    write_dicom(patient.with_images(SynCT=made), tmp_path / "d", Asked("generic"))
+    header = pydicom.dcmread(tmp_path / "d" / "CT_SynCT" / "0003.dcm")
+    assert len(header.SourceImageSequence) == SHAPE[0]
+    assert {item.SpatialLocationsPreserved for item in header.SourceImageSequence} == {"NO"}
+    assert "on the grid of another image" in header.DerivationDescription
 
 
 def test_the_oblique_original_for_no_system_in_particular(patient, tmp_path):

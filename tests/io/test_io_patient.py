@@ -365,7 +365,14 @@ def test_a_whole_patient_comes_back_through_dicom(tmp_path):
     np.testing.assert_allclose(after.registrations[0].matrix, before.registrations[0].matrix)
     assert after.images["T2w"].source.acquisition["field_strength_t"] == 3.0
     assert codes(after) == ["RANGE_SHORT"]
-    assert after.identity == Identity("P1", "A^B", "19500101", "M", after.identity.study_uid)
+    said = pydicom.dcmread(paths[0])
+    study = (said.StudyInstanceUID, said.StudyDate, said.StudyTime, said.StudyID)
+    assert after.identity == Identity("P1", "A^B", "19500101", "M", *study)
+    more = write_patient(after, tmp_path / "more", images=())
+    assert more
+    for path in more:  # what is added to a study bears its date and number
+        ds = pydicom.dcmread(path, stop_before_pixels=True)
+        assert (ds.StudyInstanceUID, ds.StudyDate, ds.StudyTime, ds.StudyID) == study
 
 
 def test_written_objects_refer_to_each_other(tmp_path):
