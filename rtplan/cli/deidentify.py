@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
-from rtplan.cli.options import AsJson, Quiet, print_json, progress
+from rtplan.cli.options import AsJson, Quiet, print_json
 
 
 def command(
@@ -30,9 +33,9 @@ def command(
     """
     from rtplan.io.deidentify import deidentify, read_key
 
-    say = progress(quiet or as_json)
-    say("Read, clean and write the objects")
-    done = deidentify(given, out, key=read_key(key) if key else None, names=names)
+    secret = read_key(key) if key else None
+    with _bar(quiet or as_json) as tell:
+        done = deidentify(given, out, key=secret, names=names, progress=tell)
     if as_json:
         print_json([], done.notices, outputs=[str(path) for path in done.paths], patients=done.people)
         return
@@ -40,3 +43,17 @@ def command(
         where = f" Where: {notice.file}." if notice.file else ""
         typer.echo(f"{notice.severity} {notice.code}: {notice.message}{where}", err=True)
     typer.echo(f"{len(done.paths)} objects of {done.people} patients: {out}")
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many objects are done, on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("objects")
+        yield lambda count, all_: bar.update(task, completed=count, total=all_)

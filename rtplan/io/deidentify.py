@@ -69,7 +69,7 @@ def deidentify(
     *,
     key: bytes | None = None,
     names: Path | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Deidentified:
     """Write the objects of a folder without what names a person.
 
@@ -89,6 +89,8 @@ def deidentify(
         make the same pseudonyms again.
     names : Path, optional
         Map of structure names: what stands in it is kept as a name.
+    progress : callable, optional
+        Called with the number of objects done, and of all.
 
     Raises
     ------
@@ -103,6 +105,7 @@ def deidentify(
     keyed = Keyed(key or secrets.token_bytes(32))
     notices = [_left_out(path, why) for path, why in found.skipped]
     work = _Work(keyed, naming.load(names), notices, progress)
+    work.total = len(found.entries)
     with written_whole(out) as part:
         paths = [path for entries in found.people.values() for path in work.person(entries, part)]
         if not paths:
@@ -134,12 +137,12 @@ class _Work:
         keyed: Keyed,
         names: naming.NameMap,
         notices: list[Notice],
-        progress: Callable[[int], None] | None,
+        progress: Callable[[int, int], None] | None,
     ) -> None:
         self.keyed, self.names, self.notices, self.progress = keyed, names, notices, progress
         self.pseudonyms: set[str] = set()
         self.parts: set[str] = set()
-        self.count = 0
+        self.count = self.total = 0
 
     def person(self, entries: tuple[Entry, ...], part: Path) -> Iterator[Path]:
         """Write the objects of one person; yield their paths."""
@@ -162,7 +165,7 @@ class _Work:
                     yield path
                 self.count += 1
                 if self.progress is not None:
-                    self.progress(self.count)
+                    self.progress(self.count, self.total)
         self._say(scrub)
 
     def _learn(self, entry: Entry, residue: Residue) -> bool:
