@@ -191,7 +191,7 @@ def signed_lattice(
     outlines : sequence of Outline
         One per plane.
     reach : int
-        Distances are refined in cells within three cells of an outline of this plane or of one up to
+        Distances are refined in cells within two and a half cells of an outline of this plane or of one up to
         ``reach`` planes away, and where planes differ: exact there but for about one cell in a hundred, at
         sharp inner corners and jagged rings, where they may be a fifth of a cell too large. Elsewhere they
         are within one cell.
@@ -205,7 +205,7 @@ def signed_lattice(
     stack = _stacked(outlines).split(0.5 * lattice.step_mm)
     odd = inside_lattice(lattice, stack, len(outlines))
     nearest, distance = _nearest_vertex(lattice, stack, len(outlines))
-    near = distance < 3.0 * lattice.step_mm
+    near = distance < 2.6 * lattice.step_mm
     ends = [k for k, wanted in enumerate(whole) if wanted]
     for k in ends:
         near[k] |= odd[k]
@@ -293,7 +293,7 @@ def _refine(
     for by in (wide, -wide, 1, -1):
         _take_better(vertex, best, flat.take(home + by), squared)
     spacing = np.maximum(2.0 * np.pi * stack.radius / stack.length, 1e-6 * lattice.step_mm)
-    levels = np.clip(np.ceil(np.log2(lattice.step_mm / spacing)), 0, 8).astype(np.int64)
+    levels = np.clip(np.rint(np.log2(lattice.step_mm / spacing)), 0, 8).astype(np.int64)
     every = np.arange(len(pu))
     for level in range(int(levels.max(initial=0)), -1, -1):
         for by in (-(1 << level), 1 << level):

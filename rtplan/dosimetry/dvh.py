@@ -26,9 +26,9 @@ FEWEST, MOST = 10.0, 26.0
 #: … so that the error of D98 and D2, about ``ERROR span (side / root)²``, keeps the tolerance.
 ERROR = 0.07
 #: Voxels per side of the dose that the span is taken from.
-FINEST_LOOK = 32
+FINEST_LOOK = 16
 #: Longest side of a lattice cell, mm.
-LONGEST_MM = 8.0
+LONGEST_MM = 10.0
 #: Each next side is this much smaller; times as many cells.
 FINER, GROWTH = 1.6, 3.5
 #: Cells of a mask that are aimed at, and the most parts that the side of a voxel is cut into.
@@ -140,10 +140,7 @@ def _first_step(solid: Solid, thickness: float, dose: Dose, settings: Settings) 
 
 def _span(solid: Solid, dose: Dose) -> tuple[float, float]:
     """Return the span of the dose over the box of the structure, Gy, and its highest value there."""
-    rings = [ring for plane in solid.levels[0] for ring in plane.rings]
-    low, high = np.min([r.min(axis=0) for r in rings], axis=0), np.max([r.max(axis=0) for r in rings], axis=0)
-    heights = solid.heights_mm
-    box = np.array([[*low, heights[0]], [*high, heights[-1]]])
+    box = np.array(solid.box_mm)
     corners = np.array([[box[i, 0], box[j, 1], box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
     index = dose.grid.to_index(corners @ solid.axes)
     size = np.array(dose.grid.shape)

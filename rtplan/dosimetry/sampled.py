@@ -131,8 +131,9 @@ class _OnLot:
     def __init__(self, lot: Lot, field: Field) -> None:
         axes = lot.axes
         rise = np.concatenate([axes.n_mm, axes.n_mm - lot.thick_mm, axes.n_mm + lot.thick_mm])
-        every = field.on(Axes(axes.directions, rise, axes.v_mm, axes.u_mm))
-        self.middle, self.below, self.above = every.reshape(3, -1)
+        heights, row = np.unique(np.round(rise, 6), return_inverse=True)
+        every = field.on(Axes(axes.directions, heights, axes.v_mm, axes.u_mm))
+        self.middle, self.below, self.above = every.take(row, axis=0).reshape(3, -1)
         self.wide = len(axes.u_mm)
         self.lot = lot
 

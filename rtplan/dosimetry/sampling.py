@@ -84,8 +84,7 @@ def _larger(full: Index, layers: Layers) -> Index:
 
 
 def _lattice(solid: Solid, step_mm: float) -> Lattice:
-    points = np.concatenate([ring for plane in solid.levels[0] for ring in plane.rings])
-    low, high = points.min(axis=0), points.max(axis=0)
+    low, high = (end[:2] for end in solid.box_mm)
     count = np.ceil((high - low) / step_mm).astype(int) + 4
     corner = 0.5 * (low + high) - 0.5 * count * step_mm
     return Lattice((float(corner[0]), float(corner[1])), step_mm, (int(count[1]), int(count[0])))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -89,6 +90,13 @@ class Solid:
     levels: tuple[tuple[Plane, ...], ...]
     notes: tuple[str, ...] = field(default=())
 
+    @cached_property
+    def box_mm(self) -> tuple[Float, Float]:
+        """Lowest and highest u, v and n of the contours, mm, shape (3,) each."""
+        points = np.concatenate([ring for plane in self.levels[0] for ring in plane.rings])
+        ends = self.heights_mm[[0, -1]]
+        return np.append(points.min(axis=0), ends[0]), np.append(points.max(axis=0), ends[1])
+
     @property
     def heights_mm(self) -> Float:
         """Heights of the planes of the outermost level, rising."""
@@ -109,9 +117,11 @@ class Solid:
         left_out = len(contours.rings) - len(kept)
         notes = (f"{left_out} contours of 1 or 2 points left out",) if left_out else ()
         counts = np.array([len(ring) for ring in kept])
-        axes = _frame(np.concatenate(kept), counts, name)
+        points = np.concatenate(kept)
+        normals = _newell(points, counts)
+        axes = _frame(normals, name)
         levels: list[list[Plane]] = []
-        planes = _planes(np.concatenate(kept) @ axes.T, counts, name)
+        planes = _planes(points @ axes.T, counts, 0.5 * np.abs(normals @ axes[2]), name)
         for height, members in planes:
             for depth, group in enumerate(_by_depth(members)):
                 if depth == len(levels):
@@ -137,14 +147,15 @@ def _cleaned(rings: Sequence[Float]) -> list[Float]:
     stops = np.cumsum(counts)
     before = np.arange(-1, len(points) - 1)
     before[stops - counts] = stops - 1
-    keep = np.abs(points - points[before]).max(axis=1) > 1e-6
+    step = points - points[before]
+    keep = step[:, 0] ** 2 + step[:, 1] ** 2 + step[:, 2] ** 2 > 1e-12
     left = np.add.reduceat(keep, stops - counts, dtype=np.int64)
     parts = np.split(points[keep], np.cumsum(left)[:-1])
     return [part for part in parts if len(part) >= 3]
 
 
 def _newell(points: Float, counts: NDArray[np.int64]) -> Float:
-    """Return twice the vector area of each ring, shape (rings, points' dimension or 1)."""
+    """Return twice the vector area of each ring, mm², shape (rings, 3)."""
     start = np.cumsum(counts) - counts
     centred = points - np.repeat(np.add.reduceat(points, start) / counts[:, None], counts, axis=0)
     after = np.arange(1, len(points) + 1)
@@ -155,9 +166,8 @@ def _newell(points: Float, counts: NDArray[np.int64]) -> Float:
     return vector
 
 
-def _frame(points: Float, counts: NDArray[np.int64], name: str) -> Float:
+def _frame(normals: Float, name: str) -> Float:
     """Return u, v, n as rows: n the common normal (to the head), u near the patient's left."""
-    normals = _newell(points, counts)
     largest = normals[np.linalg.norm(normals, axis=1).argmax()]
     if np.linalg.norm(largest) < 1e-6:
         raise StructureError("All contours are lines: the structure has no area.", where=name)
@@ -172,14 +182,15 @@ def _frame(points: Float, counts: NDArray[np.int64], name: str) -> Float:
     return np.stack([u, np.cross(n, u), n])
 
 
-def _planes(points: Float, counts: NDArray[np.int64], name: str) -> list[tuple[float, list[Member]]]:
+def _planes(
+    points: Float, counts: NDArray[np.int64], areas: Float, name: str
+) -> list[tuple[float, list[Member]]]:
     """Sort rings (points along u, v and n) into planes; rings without area are left out."""
     start = np.cumsum(counts) - counts
     heights = points[:, 2]
     if (np.maximum.reduceat(heights, start) - np.minimum.reduceat(heights, start)).max() > 0.2:
         raise StructureError("A contour does not lie in one plane parallel to the others.", where=name)
     middle = np.add.reduceat(heights, start) / counts
-    areas = 0.5 * np.abs(_newell(points, counts)[:, 2])
     rings = np.split(np.ascontiguousarray(points[:, :2]), start[1:])
     planes: list[tuple[float, list[Member]]] = []
     for k in np.argsort(middle, kind="stable"):
