@@ -20,15 +20,17 @@ Index = NDArray[np.int64]
 
 #: The cap policies that can be chosen.
 CAPS = ("none", "half_slice", "rounded")
-#: Parts of a structure: the core, half a slice below and above, rounded ends, the other halves of the slices.
-CORE, LOWER, UPPER, ROUND, LOWER_REST, UPPER_REST = range(6)
-LABELS = 6
+#: Parts of a structure: the core, half a slice below and above, rounded ends below and above, the other
+#: halves of the slices, and rounded ends of either side that are flat.
+CORE, LOWER, UPPER, ROUND_LOWER, ROUND_UPPER, LOWER_REST, UPPER_REST, FLAT = range(8)
+LABELS = 8
+ROUND = (ROUND_LOWER, ROUND_UPPER)
 #: The parts that make up the solid of each policy. ``low`` and ``high`` are no policies but the extremes for
 #: the cap bound: a whole slice at one end and nothing at the other.
 PARTS: dict[str, tuple[int, ...]] = {
     "none": (CORE,),
     "half_slice": (CORE, LOWER, UPPER),
-    "rounded": (CORE, ROUND),
+    "rounded": (CORE, *ROUND, FLAT),
     "low": (CORE, LOWER, LOWER_REST),
     "high": (CORE, UPPER, UPPER_REST),
 }
@@ -88,6 +90,8 @@ class Cells:
         the spread: for a gradient g of the dose it is ``sqrt(sum (g_i width_i)² − (g · taper)²)``.
     surface : Surface
         Where the extremes may lie.
+    facets : tuple of float
+        How far the contours are from smooth curves: the part of the area, and mm; 0 for masks.
     notes : tuple of str
         What had to be decided.
     """
@@ -101,12 +105,20 @@ class Cells:
     width_mm: Float
     taper_mm: Float
     surface: Surface
+    facets: tuple[float, float] = (0.0, 0.0)
     notes: tuple[str, ...] = ()
 
     @property
     def whole(self) -> int:
         """How many of the cells lie wholly inside (the first ones)."""
         return len(self.volume_cc) - len(self.offset_mm)
+
+    @property
+    def rows(self) -> Index:
+        """Label of each cell, and ``LABELS`` more for cut ones, shape (n,)."""
+        rows = self.label.astype(np.int64)
+        rows[self.whole :] += LABELS
+        return rows
 
     def labels(self) -> set[int]:
         """Return the parts that hold any volume."""

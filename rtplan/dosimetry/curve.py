@@ -77,9 +77,9 @@ class Curve:
 
 
 def accumulate(
-    spans: tuple[Float, Float], volume_cc: Float, label: NDArray[np.int8], extremes_gy: Float
+    spans: tuple[Float, Float], volume_cc: Float, row: NDArray[np.int64], extremes_gy: Float
 ) -> Ramps:
-    """Return the volumes of parts whose dose is uniform over an interval, on one dose axis for all labels.
+    """Return the volumes of parts whose dose is uniform over an interval, on one dose axis for all rows.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def accumulate(
         Middle and width of the dose in each part, Gy.
     volume_cc : ndarray, shape (n,)
         Negative for what is taken away.
-    label : ndarray, shape (n,)
-        Small whole numbers.
+    row : ndarray, shape (n,)
+        Label, plus any multiple of the number of labels.
     extremes_gy : ndarray, shape (labels, 2)
         Exact minimum and maximum by label; not finite where there is none.
     """
@@ -100,33 +100,33 @@ def accumulate(
     begin = np.minimum(np.maximum(middle - half, 0.0), NODES - 2.0)
     end = np.minimum(np.maximum(middle + half, begin + 1.0), NODES - 1.0)
     rate = volume_cc / (end - begin)
-    count = len(extremes_gy)
+    count = (int(row.max(initial=0)) // len(extremes_gy) + 1) * len(extremes_gy)
     at = np.concatenate([begin, end])
     node = np.ceil(at).astype(np.int64)
-    node += np.concatenate([label, label]).astype(np.int64) * NODES
+    node += np.concatenate([row, row]) * NODES
     rate = np.concatenate([rate, -rate])
     weight = np.bincount(node, rate, count * NODES).reshape(count, NODES).cumsum(axis=1)
     moment = np.bincount(node, rate * at, count * NODES).reshape(count, NODES).cumsum(axis=1)
     return Ramps(
         low + bin_gy * np.arange(NODES, dtype=np.float64),
         np.arange(NODES, dtype=np.float64) * weight - moment,
-        np.bincount(label, volume_cc, count).astype(np.float64),
-        np.bincount(label, volume_cc * dose, count).astype(np.float64),
+        np.bincount(row, volume_cc, count).astype(np.float64),
+        np.bincount(row, volume_cc * dose, count).astype(np.float64),
         extremes_gy,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Ramps:
-    """Volumes below each dose, by label.
+    """Volumes below each dose, by row: the label, plus the number of labels for cut cells.
 
     Parameters
     ----------
     dose_gy : ndarray, shape (NODES,)
         Evenly from the lowest to the highest dose of any label.
-    below_cc : ndarray, shape (labels, NODES)
-        Volume of each label with less dose.
-    total_cc, moment : ndarray, shape (labels,)
+    below_cc : ndarray, shape (rows, NODES)
+        Volume of each row with less dose.
+    total_cc, moment : ndarray, shape (rows,)
         Volume, cc, and integral dose, Gy cc.
     extremes_gy : ndarray, shape (labels, 2)
         Minimum and maximum by label.
@@ -138,6 +138,11 @@ class Ramps:
     moment: Float
     extremes_gy: Float
 
+    def rows(self, labels: Sequence[int]) -> NDArray[np.int64]:
+        """Return the rows of some labels."""
+        held = np.isin(np.arange(len(self.total_cc)) % len(self.extremes_gy), labels)
+        return np.flatnonzero(held)
+
     def curve(self, labels: Sequence[int]) -> Curve:
         """Return the curve of the union of some labels.
 
@@ -147,17 +152,18 @@ class Ramps:
             If there is no volume.
         """
         chosen = list(labels)
-        total = float(self.total_cc[chosen].sum())
+        rows = self.rows(labels)
+        total = float(self.total_cc[rows].sum())
         if not total > 0:
             raise DoseError("The structure has no volume.")
         low = float(np.nanmin(self.extremes_gy[chosen, 0]))
         high = float(np.nanmax(self.extremes_gy[chosen, 1]))
-        mean = min(max(float(self.moment[chosen].sum()) / total, low), high)
+        mean = min(max(float(self.moment[rows].sum()) / total, low), high)
         if high - low <= 1e-9 * max(abs(high), 1.0):
             return Curve(np.array([low, high]), np.array([total, 0.0]), mean)
         first = int(np.searchsorted(self.dose_gy, low, "right"))
         last = max(int(np.searchsorted(self.dose_gy, high, "left")), first)
         dose = np.concatenate([[low], self.dose_gy[first:last], [high]])
-        falling = total - self.below_cc[chosen, first:last].sum(axis=0)
+        falling = total - self.below_cc[rows, first:last].sum(axis=0)
         falling = np.minimum.accumulate(np.minimum(np.maximum(falling, 0.0), total))
         return Curve(dose, np.concatenate([[total], falling, [0.0]]), mean)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid, Mask, Structure
 from rtplan.dosimetry.cells import CORE, PARTS, Cells
+from rtplan.dosimetry.doubt import doubt_of
 from rtplan.dosimetry.histogram import Dvh, Settings
 from rtplan.dosimetry.reading import MetricValue, value
 from rtplan.dosimetry.sampled import Sampled
@@ -182,6 +183,7 @@ def _finish(name: str, read: Sampled, number: int, dose: Dose) -> Dvh:
         for caps, parts in PARTS.items()
         if caps == settings.caps or (held & set(parts) and held != {CORE})
     }
+    grain = float(np.median(read.reads[number].span_gy))
     upper = None
     if settings.outside == "bounds" and covered < 1.0 - 1e-6:
         highest = float(dose.array.max())
@@ -196,5 +198,6 @@ def _finish(name: str, read: Sampled, number: int, dose: Dose) -> Dvh:
         kind=dose.kind,
         fractions=dose.fractions,
         notes=read.cells.notes,
-        grain_gy=float(np.median(read.reads[number].span_gy)),
+        grain_gy=grain,
+        doubt=doubt_of(read.cells, ramps, PARTS[settings.caps], (read.reads[number].steep_gy_mm, grain)),
     )

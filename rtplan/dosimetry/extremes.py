@@ -12,9 +12,11 @@ Index = NDArray[np.int64]
 Labels = NDArray[np.int8]
 
 #: Surface cells, spots and inner cells per part of the structure and per extreme where the search starts.
-SURFACE_STARTS, SPOT_STARTS, INNER_STARTS = 12, 12, 2
+SURFACE_STARTS, SPOT_STARTS, INNER_STARTS = 12, 12, 1
 #: How far a search may leave its surface cell, in sides.
 FARTHEST = 1.0
+#: Sides of the second look around a turning point, in sides of the cell.
+CLOSER = 0.3
 #: Places in an inner cell, in sides from its centre: the middle and those of its faces.
 _PLACES = np.concatenate([np.zeros((1, 3)), -0.5 * np.eye(3), 0.5 * np.eye(3)])
 

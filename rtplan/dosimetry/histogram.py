@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.dosimetry.curve import Curve
+from rtplan.dosimetry.doubt import Doubt
 from rtplan.dosimetry.lookup import Interpolation
 
 Float = NDArray[np.float64]
@@ -74,6 +75,8 @@ class Dvh:
         What had to be decided.
     grain_gy : float
         Median span of the dose within one cell: the scale of what a sampling may miss.
+    doubt : Doubt or None
+        Bounds on what errors of the partial volumes do.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Dvh:
     fractions: int | None = None
     notes: tuple[str, ...] = field(default=())
     grain_gy: float = 0.0
+    doubt: Doubt | None = None
 
     @property
     def curve(self) -> Curve:

@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rtplan.dosimetry.cells import CORE, LOWER, LOWER_REST, ROUND, UPPER, UPPER_REST
+from rtplan.dosimetry.cells import (
+    CORE,
+    FLAT,
+    LOWER,
+    LOWER_REST,
+    ROUND,
+    ROUND_LOWER,
+    ROUND_UPPER,
+    UPPER,
+    UPPER_REST,
+)
 from rtplan.dosimetry.closing import closing
 from rtplan.dosimetry.distance import Lattice, Outline, signed_lattice
 from rtplan.dosimetry.solid import Plane, Solid
@@ -20,6 +30,8 @@ Face = tuple[Float, float, int]
 THINNER = 0.7
 #: The same for a flat cap.
 THINNER_CAP = 1.3
+#: A rounded end is flat where the level function rises by less than this part of its depth in a gap.
+FLAT_PART = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,9 +226,12 @@ def _end(fields: _Fields, lattice: Lattice, place: tuple[int, int], kind: tuple[
         pieces.append(_cap((start, way * 0.5 * gap, part), lattice, (value, flat, flat), sign))
         faces.append((rim, start + way * 0.5 * gap, part))
     rise = closing(value, slope, bend, gap)
-    pieces.append(_cap((height, way * rise, ROUND), lattice, (value, slope, bend), sign))
+    leans = value < 0
+    curved = leans.any() and (slope[leans] * gap).max() > FLAT_PART * -value.min()
+    form = (ROUND_UPPER if way > 0 else ROUND_LOWER) if curved else FLAT
+    pieces.append(_cap((height, way * rise, form), lattice, (value, slope, bend), sign))
     top = value + slope * rise + 0.5 * bend * rise * rise
-    faces.append((_inside(lattice, top), height + way * rise, ROUND))
+    faces.append((_inside(lattice, top), height + way * rise, form))
     return replace(_joined(pieces), faces=tuple(faces))
 
 
@@ -238,7 +253,7 @@ def _cap(
 ) -> Layers:
     """Return the layers from a height on, over a signed height, of one part of the structure."""
     (start, rise, label), (value, slope, bend) = place, shape
-    count = _count(abs(rise), lattice, THINNER if label == ROUND else THINNER_CAP)
+    count = _count(abs(rise), lattice, THINNER if label in ROUND else THINNER_CAP)
     z = ((np.arange(count) + 0.5) * abs(rise) / count)[:, None, None]
     way = np.sign(rise)
     return Layers(

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rtplan.dosimetry.bounds import error_bound
 from rtplan.dosimetry.curve import Curve
 from rtplan.dosimetry.histogram import Dvh
 from rtplan.dosimetry.metric import Metric, parse
 from rtplan.dosimetry.radiobiology import eqd2
 from rtplan.errors import DoseError
-
-#: The error bound is this many times the change from coarse to fine cells, taken as the largest over the
-#: neighbouring volumes (`NEIGHBOURS`, parts of the whole), …
-SAFETY = 1.0
-NEIGHBOURS = (-0.01, -0.005, 0.0, 0.005, 0.01)
-#: … and this part of the dose's span within a cell, which two samplings can miss alike: quantiles, extremes.
-QUANTILE_GRAIN, EXTREME_GRAIN = 0.012, 0.02
-#: Least bound of a volume, as a part of it. All of these were set on benchmarks/dvh.py (seed 20261121).
-VOLUME_FLOOR = 6e-5
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ def value(dvh: Dvh, metric: Metric | str, rx_gy: float | None = None) -> MetricV
         return _read(convert(curve), metric, reference, dvh.name)
 
     chosen, coarse = read(dvh.curve), _coarse(dvh, metric, convert, reference)
-    error = _error_bound(dvh, metric, convert, reference)
+    error = error_bound(dvh, metric, (convert(dvh.curve), convert(dvh.coarse)), reference)
     if dvh.upper is not None:
         upper = read(dvh.upper)
         chosen, error = 0.5 * (chosen + upper), error + 0.5 * abs(upper - chosen)
@@ -146,40 +138,3 @@ def _coarse(dvh: Dvh, metric: Metric, convert: Callable[[Curve], Curve], rx_gy: 
         return _read(curve, metric, rx_gy, dvh.name)
     except DoseError:
         return curve.min_gy if metric.kind == "D" else curve.max_gy
-
-
-def _error_bound(dvh: Dvh, metric: Metric, convert: Callable[[Curve], Curve], rx_gy: float) -> float:
-    """Return the bound on the sampling's error (module constants)."""
-    fine, coarse = convert(dvh.curve), convert(dvh.coarse)
-    if metric.kind in ("V", "CV", "Volume"):
-        part = 1.0 if metric.unit == "cc" else 100.0 / fine.total_cc
-        return part * (SAFETY * _volume_change(fine, coarse, metric, rx_gy) + VOLUME_FLOOR * fine.total_cc)
-    stretch = (fine.max_gy - fine.min_gy) / max(dvh.curve.max_gy - dvh.curve.min_gy, 1e-9)
-    grain = dvh.grain_gy * stretch
-    if metric.kind == "Mean":
-        bound = SAFETY * abs(fine.mean_gy - coarse.mean_gy) + 0.06 * QUANTILE_GRAIN * grain
-    else:
-        share = _share(metric, fine)
-        least = EXTREME_GRAIN if share in (0.0, 1.0) else QUANTILE_GRAIN
-        near = [min(max(share + step, 0.0), 1.0) for step in NEIGHBOURS]
-        changes = [abs(fine.dose_at(s * fine.total_cc) - coarse.dose_at(s * coarse.total_cc)) for s in near]
-        bound = SAFETY * max(changes) + least * grain
-    return bound if metric.unit == "Gy" else 100.0 * bound / rx_gy
-
-
-def _share(metric: Metric, curve: Curve) -> float:
-    """Return the hottest part of the volume that a dose metric is about (0: the maximum, 1: the minimum)."""
-    if metric.kind in ("Max", "Min"):
-        return 0.0 if metric.kind == "Max" else 1.0
-    assert metric.amount is not None
-    share = metric.amount / (100.0 if metric.amount_unit == "%" else curve.total_cc)
-    return share if metric.kind == "D" else 1.0 - share
-
-
-def _volume_change(fine: Curve, coarse: Curve, metric: Metric, rx_gy: float) -> float:
-    if metric.kind == "Volume":
-        return abs(fine.total_cc - coarse.total_cc)
-    assert metric.amount is not None
-    dose = metric.amount if metric.amount_unit == "Gy" else metric.amount / 100.0 * rx_gy
-    step = 0.01 * (fine.max_gy - fine.min_gy)
-    return max(abs(fine.volume_at(dose + k * step) - coarse.volume_at(dose + k * step)) for k in (-1, 0, 1))

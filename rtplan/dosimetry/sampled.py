@@ -14,6 +14,7 @@ from rtplan.domain import Dose, Grid
 from rtplan.dosimetry.cells import LABELS, PARTS, Cells, Lot
 from rtplan.dosimetry.curve import Curve, Ramps, accumulate
 from rtplan.dosimetry.extremes import (
+    CLOSER,
     INNER_STARTS,
     SPOT_STARTS,
     SURFACE_STARTS,
@@ -40,11 +41,14 @@ class Read:
         Mean in each cell and the width of the uniform distribution that stands for it, Gy.
     extremes_gy : ndarray, shape (LABELS, 2)
         Minimum and maximum of each part, NaN where there is none.
+    steep_gy_mm : float
+        Root mean square of the dose's gradient in cut cells.
     """
 
     mean_gy: Float
     span_gy: Float
     extremes_gy: Float
+    steep_gy_mm: float
 
     def ramps(self, cells: Cells, covered: NDArray[np.bool_], outside_gy: float = 0.0) -> Ramps:
         """Return the volumes of the parts by dose, with a dose for what lies outside the grid."""
@@ -55,7 +59,7 @@ class Read:
             extremes = extremes.copy()
             extremes[out, 0] = np.fmin(extremes[out, 0], outside_gy)
             extremes[out, 1] = np.fmax(extremes[out, 1], outside_gy)
-        return accumulate(spans, cells.volume_cc, cells.label, extremes)
+        return accumulate(spans, cells.volume_cc, cells.rows, extremes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,7 @@ class Sampled:
             spans = mean, np.sqrt(12.0 * np.maximum(spread, 0.0))
             ends = read.extremes_gy[list(labels)]
             extremes = np.array([[np.nanmin(ends[:, 0]), np.nanmax(ends[:, 1])]])
-            alike = np.zeros(len(held), np.int8)
+            alike = np.zeros(len(held), np.int64)
             curves.append(accumulate(spans, weight[held].astype(float), alike, extremes).curve([0]))
         return tuple(curves)
 
@@ -172,7 +176,8 @@ def _read(cells: Cells, dose: Dose, settings: Settings) -> Read:
         square[cut] = np.maximum(spread - (gradient * cells.taper_mm).sum(axis=1) ** 2, 0.0)
     span = np.sqrt(square, dtype=np.float64)
     extremes = _extremes(*_candidates(cells, fine, field, gradient, (mean, span)))
-    return Read(mean, span, extremes)
+    steep = float(np.sqrt((gradient * gradient).sum() / max(len(gradient), 1)))
+    return Read(mean, span, extremes, steep)
 
 
 def _extremes(dose: Float, label: Labels) -> Float:
@@ -188,12 +193,16 @@ def _candidates(
 ) -> tuple[Float, Labels]:
     """Return doses of points where they may be highest or lowest, Gy, and the parts that these are of."""
     rows, (mean, span) = cells.surface.inner, spans
-    chosen, _ = starts(mean[rows], 0.5 * span[rows], cells.label[rows], INNER_STARTS)
-    chosen = np.unique(rows[chosen])
+    level, reach, kind = mean[rows], 0.5 * span[rows], cells.label[rows]
+    sure, hopeful = (starts(level, part * reach, kind, INNER_STARTS)[0] for part in (0.0, 1.0))
+    chosen = np.unique(rows[np.concatenate([sure, hopeful])])
     centre, width = cells.boxes(chosen)
-    here = inside_of(centre, width)
     directions = cells.fine.axes.directions
+    here = inside_of(centre, width)
     tops = centre + turning(field.at(here.reshape(-1, 3) @ directions).reshape(len(here), -1)) * width
+    near_tops = inside_of(tops, CLOSER * width)
+    moved = turning(field.at(near_tops.reshape(-1, 3) @ directions).reshape(len(here), -1))
+    tops = np.clip(tops + moved * (CLOSER * width), centre - 0.5 * width, centre + 0.5 * width)
     near, parts = _on_surface(cells, gradient, spans)
     spots, kinds = _at_spots(cells, fine)
     label = cells.label[chosen]

@@ -59,7 +59,7 @@ def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = No
         *lots,
         volume_cc=share * (lattice.step_mm**2 / 1000.0 * layers.sign * layers.thick_mm)[layer],
         label=layers.label[layer],
-        parent=np.concatenate([_larger(full, layers), small]),
+        parent=_parents(layers, full, small, split.along),
         offset_mm=cuts.offset,
         width_mm=cuts.width,
         taper_mm=cuts.taper,
@@ -70,17 +70,59 @@ def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = No
             cuts.second,
             *_spots(solid, layers, split, lattice),
         ),
+        facets=_facets(solid, lattice.step_mm),
         notes=solid.notes,
     )
 
 
-def _larger(full: Index, layers: Layers) -> Index:
-    """Return a number, above those of all cells, for the four cells of a layer that a cell is one of."""
+def _facets(solid: Solid, step: float) -> tuple[float, float]:
+    """Return how far polygons are from smooth curves: the part of the area between them, and mm.
+
+    An edge of length e where the outline turns by an angle t lies up to e t / 8 off an arc, and e² t / 12
+    of area is between them; what is longer than the lattice's step is seen by it.
+    """
+    rings = [ring for level in solid.levels for plane in level for ring in plane.rings]
+    counts = np.array([len(ring) for ring in rings])
+    points, stop = np.concatenate(rings), np.cumsum(counts)
+    after = np.arange(1, len(points) + 1)
+    after[stop - 1] = stop - counts
+    edge = points[after] - points
+    following = edge[after]
+    turn = edge[:, 0] * following[:, 1] - edge[:, 1] * following[:, 0]
+    turn = np.abs(np.arctan2(turn, (edge * following).sum(axis=1)))
+    length = np.minimum(np.sqrt(edge[:, 0] ** 2 + edge[:, 1] ** 2), step)
+    length = 0.5 * (length + length[after])
+    area = np.pi * sum(r * r for level in solid.levels for plane in level for r in plane.radii_mm)
+    return float((length * length * turn).sum() / (12.0 * area)), float((length * turn).mean() / 8.0)
+
+
+def _parents(layers: Layers, full: Index, small: Index, along: int) -> Index:
+    """Return the number of the larger cell that each cell is one of.
+
+    Whole cells go together in eights, over two layers; the smaller ones in the cell that they were cut
+    from, and over two layers where that was not cut along the normal.
+    """
     _, rows, columns = layers.value.shape
+    pair = _pairs(layers)
     layer, rest = np.divmod(full, rows * columns)
     row, column = np.divmod(rest, columns)
-    number: Index = (layer * (rows // 2 + 1) + row // 2) * (columns // 2 + 1) + column // 2
-    return number + layers.value.size
+    whole = (pair[layer] * (rows // 2 + 1) + row // 2) * (columns // 2 + 1) + column // 2
+    if along == 1:
+        layer, rest = np.divmod(small, rows * columns)
+        small = pair[layer] * (rows * columns) + rest
+    return np.concatenate([whole + layers.value.size, small])
+
+
+def _pairs(layers: Layers) -> Index:
+    """Return the number of the pair that each layer is one of: of two that touch, and are of one part."""
+    distance = np.abs(np.diff(layers.height_mm))
+    touch = distance < 0.51 * (layers.thick_mm[1:] + layers.thick_mm[:-1])
+    alike = (np.diff(layers.label) == 0) & (np.diff(layers.sign) == 0) & touch
+    start = np.concatenate([[True], ~alike])
+    place = np.arange(len(start))
+    second = (place - np.maximum.accumulate(np.where(start, place, 0))) % 2 == 1
+    pair: Index = np.cumsum(~second) - 1
+    return pair
 
 
 def _lattice(solid: Solid, step_mm: float) -> Lattice:

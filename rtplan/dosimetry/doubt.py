@@ -1,0 +1,81 @@
+"""How much of a DVH the sampling leaves in doubt: volumes at the surface, and where they lie in dose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtplan.dosimetry.cells import LABELS, ROUND, Cells
+from rtplan.dosimetry.curve import Ramps
+
+Float = NDArray[np.float64]
+
+#: Part of the area between polygons and smooth curves, and of a rounded end, that is in doubt.
+FACET_PART, ROUND_PART = 2.0, 0.01
+#: Part of a cell's dose span by which an extreme on a rounded end may be off, and of the polygon's sagitta
+#: that any extreme may be off.
+ROUND_GRAIN, SAGITTA_PART = 0.05, 1.9
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """Bounds on what errors of the partial volumes do.
+
+    Parameters
+    ----------
+    dose_gy, volume_cc : ndarray, shape (n,)
+        Bound on the error of the volume below each dose, for the whole volume kept.
+    total_cc, mean_gy : float
+        Bounds on the error of the whole volume and of the mean dose.
+    extremes_gy : tuple of float
+        Bounds on the error of the minimum and of the maximum.
+    """
+
+    dose_gy: Float
+    volume_cc: Float
+    total_cc: float
+    mean_gy: float
+    extremes_gy: tuple[float, float]
+
+
+def doubt_of(cells: Cells, ramps: Ramps, labels: Sequence[int], scale: tuple[float, float]) -> Doubt:
+    """Return the doubts about a policy's curve.
+
+    An error that all cut cells, or all of one rounded end, have alike moves volume towards the doses that
+    these have: nothing where they lie as the whole structure does, by symmetry say.
+
+    Parameters
+    ----------
+    cells : Cells
+    ramps : Ramps
+    labels : sequence of int
+        Parts of the policy.
+    scale : tuple of float
+        Root mean square gradient, Gy/mm, and median span of the dose in a cell, Gy.
+    """
+    rows = ramps.rows(labels)
+    below, total = ramps.below_cc[rows].sum(axis=0), float(ramps.total_cc[rows].sum())
+    mean = float(ramps.moment[rows].sum()) / total
+    cut = np.array([row for row in rows if row >= LABELS], dtype=np.int64)
+    ends = [ramps.rows([part]) for part in ROUND if part in labels]
+    volume, shift, whole = np.zeros_like(below), 0.0, 0.0
+    facet = FACET_PART * cells.facets[0] * total / max(float(np.abs(ramps.total_cc[cut]).sum()), 1e-12)
+    for part, of in ((facet, cut), *((ROUND_PART, end) for end in ends)):
+        held = float(ramps.total_cc[of].sum())
+        volume += part * np.abs(ramps.below_cc[of].sum(axis=0) - held * below / total)
+        shift += part * abs(float(ramps.moment[of].sum()) - held * mean) / total
+        whole += part * abs(held)
+    steep, grain = scale
+    least = SAGITTA_PART * cells.facets[1] * steep
+    chosen = list(labels)
+    rounded = [part for part in ROUND if part in labels]
+    extremes = []
+    for side, pick in ((0, np.nanmin), (1, np.nanmax)):
+        ends_there = ramps.extremes_gy[rounded, side] if rounded else np.array([np.nan])
+        away = np.abs(ends_there - pick(ramps.extremes_gy[chosen, side]))
+        on_end = bool((away < grain).any())
+        extremes.append(least + ROUND_GRAIN * grain * on_end)
+    return Doubt(ramps.dose_gy, volume, whole, shift, (extremes[0], extremes[1]))
