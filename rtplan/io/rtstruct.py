@@ -96,10 +96,9 @@ class _StructureReader:
     def read(self) -> StructureSet:
         self.notices: list[Notice] = []
         self.drawn_on: dict[str, None] = {}
-        rois = {
-            hd.whole(item, "ROINumber"): item for item in hd.items(self.header, "StructureSetROISequence")
-        }
+        rois = self._rois()
         contours = self._by_roi("ROIContourSequence")
+        self._orphans(set(contours) - set(rois))
         observations = self._by_roi("RTROIObservationsSequence")
         frame = self._frame(rois)
         names = {number: _name(item) or f"ROI {number}" for number, item in rois.items()}
@@ -120,6 +119,25 @@ class _StructureReader:
             image_uids=tuple(dict.fromkeys((*images, *self.drawn_on))),
             notices=tuple(self.notices),
         )
+
+    def _rois(self) -> dict[int, Dataset]:
+        """Return the structures by number; those that share one are left out (whose contours are whose?)."""
+        listed = hd.items(self.header, "StructureSetROISequence")
+        numbers = [hd.whole(item, "ROINumber") for item in listed]
+        counts = self.counts = Counter(numbers)
+        for number in sorted(n for n, count in counts.items() if count > 1):
+            names = [_name(item) for item, own in zip(listed, numbers, strict=True) if own == number]
+            message = f"{', '.join(map(repr, names))} bear one number ({number}); none of them is used."
+            action = "export the structure set again."
+            self._say("STRUCTURE_NUMBER_TWICE", "warn", message, names[0], action)
+        return {number: item for number, item in zip(numbers, listed, strict=True) if counts[number] == 1}
+
+    def _orphans(self, numbers: set[int]) -> None:
+        lost = sorted(number for number in numbers if number not in self.counts)
+        if lost:
+            message = f"Contours of number {', '.join(map(str, lost))} belong to no structure of the list."
+            action = "export the structure set again."
+            self._say("CONTOURS_ORPHANED", "warn", message, f"ROI {lost[0]}", action)
 
     def _by_roi(self, keyword: str) -> dict[int, list[Dataset]]:
         found: dict[int, list[Dataset]] = {}

@@ -89,6 +89,22 @@ def test_an_empty_twin_does_not_take_the_name(bare, tmp_path):
     }
 
 
+def test_structures_of_one_number_and_contours_of_none_are_not_guessed(bare, tmp_path):
+    def change(ds):
+        ds.StructureSetROISequence[1].ROINumber = 1  # PTV now shares the number of the bladder
+
+    ring = bare.square(-27, 0, 10)
+    rois = [(name, "ORGAN", [("CLOSED_PLANAR", ring)]) for name in ("Bladder", "PTV", "Rectum")]
+    found = rtstruct.read(bare.rtstruct(tmp_path / "rs.dcm", rois, change=change))
+    assert [s.name for s in found.structures] == ["Rectum"]
+    assert [(n.code, n.severity) for n in found.notices] == [
+        ("STRUCTURE_NUMBER_TWICE", "warn"),
+        ("CONTOURS_ORPHANED", "warn"),
+    ]
+    assert "'Bladder', 'PTV'" in found.notices[0].message
+    assert "number 2 " in found.notices[1].message
+
+
 def test_broken_contours_are_refused_with_the_file(bare, tmp_path):
     ring = bare.square(-27, 0, 10)
     path = bare.rtstruct(tmp_path / "rs.dcm", [("Rectum", "ORGAN", [("CLOSED_PLANAR", ring)])])
