@@ -118,3 +118,19 @@ def test_doses_that_cannot_be_compared_are_refused(ramps, capsys):
     ):
         assert run("gamma", str(ramps / "reference.mha"), str(ramps / name)) == 1
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.peer
+def test_pymedphys_agrees_where_it_is_installed(ramps, capsys):
+    pytest.importorskip("pymedphys")
+    given = [
+        "gamma",
+        str(ramps / "reference.mha"),
+        str(ramps / "evaluated.nii.gz"),
+        "--cross-check",
+        "--json",
+    ]
+    assert run(*given) == 0
+    found = json.loads(capsys.readouterr().out)["findings"]
+    rates = {finding["step"]: finding["value"] for finding in found if "pass rate" in finding["metric"]}
+    assert rates["pymedphys"] == pytest.approx(rates["gamma"], abs=1.0)
