@@ -55,7 +55,7 @@ def patient():
 
 
 @pytest.mark.parametrize(
-    ("tps", "bits", "dvh"), [("common", 32, True), ("eclipse", 32, False), ("pinnacle", 16, False)]
+    ("tps", "bits", "dvh"), [("common", 32, True), ("eclipse", 32, False), ("pinnacle", 32, True)]
 )
 def test_a_tilted_case_for_a_system(patient, tmp_path, tps, bits, dvh):
     curves = {"SynCT": {"Wall": (AXIS, 100 - AXIS / 0.6)}}

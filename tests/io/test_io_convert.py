@@ -114,11 +114,17 @@ def test_a_tilted_series_becomes_axial_for_a_system_and_stays_for_none(scene):
 def test_a_dose_takes_the_bits_of_the_system_and_keeps_its_plan(bare, tmp_path):
     bare.rtdose(tmp_path / "rd.dcm", RNG.integers(0, 60000, (4, 5, 6)).astype(np.uint32))
     before = rtdose.read(tmp_path / "rd.dcm").dose
-    for tps, bits in (("generic", 32), ("pinnacle", 16)):
-        assert convert(tmp_path / "rd.dcm", "--out", tmp_path / f"{tps}.dcm", "--tps", tps) == 0
-        ds = pydicom.dcmread(tmp_path / f"{tps}.dcm")
+    own = tmp_path / "own.toml"
+    rule = 'sets = ["dose_bits"]\nsays = "-"\nsource = "-"\nverified = true'
+    own.write_text(
+        f'schema = 1\nname = "own"\nsystem = "-"\ndose_bits = 16\n[[rule]]\n{rule}\n', encoding="utf-8"
+    )
+    for tps, bits in (("generic", 32), (own, 16)):
+        out = tmp_path / f"{bits}.dcm"
+        assert convert(tmp_path / "rd.dcm", "--out", out, "--tps", tps) == 0
+        ds = pydicom.dcmread(out)
         assert ds.BitsAllocated == bits
-        after = rtdose.read(tmp_path / f"{tps}.dcm").dose
+        after = rtdose.read(out).dose
         np.testing.assert_allclose(after.array, before.array, atol=before.array.max() / 2**bits)
 
 
