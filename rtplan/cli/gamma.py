@@ -10,8 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     from rtplan.domain import Dose, Finding, Mask, Notice
+    from rtplan.dosimetry.difference import DoseDifference
     from rtplan.dosimetry.gamma import GammaResult
-    from rtplan.dosimetry.isodose import DoseDifference
 
 
 def command(
@@ -42,8 +42,8 @@ def command(
     Example: rtplan gamma plan.dcm recalculated.dcm --dose 3 --distance 2 --cutoff 10
     """
     from rtplan.cli.options import print_json
+    from rtplan.dosimetry.difference import dose_difference
     from rtplan.dosimetry.gamma import GammaSettings, gamma
-    from rtplan.dosimetry.isodose import dose_difference
 
     for name, number in (("dose", dose), ("distance", distance), ("max-gamma", max_gamma)):
         if not number > 0:

@@ -7,9 +7,10 @@ import pytest
 
 from rtplan.domain import Contours, Dose, Grid, Mask, Structure
 from rtplan.dosimetry.derived import follow
+from rtplan.dosimetry.difference import dose_difference
 from rtplan.dosimetry.dvh import dvh, value
 from rtplan.dosimetry.indices import quality_findings
-from rtplan.dosimetry.isodose import dose_difference, isodose
+from rtplan.dosimetry.isodose import isodose
 from rtplan.dosimetry.quality import isodose_volume
 from rtplan.dosimetry.recipe import parse_recipe
 from rtplan.errors import DoseError, GeometryMismatch, StructureError, UnknownName
