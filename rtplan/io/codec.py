@@ -85,8 +85,9 @@ def runs_apart(syntax: UID | None) -> bool:
 
 def syntax_of(header: Dataset) -> UID | None:
     """Return the transfer syntax of a file's header; None where it does not say."""
-    said = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
-    return UID(said) if said and isinstance(said, str) else None
+    with hd.quiet():
+        said = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+        return UID(said) if said and isinstance(said, str) else None
 
 
 def undecodable(syntax: UID) -> str:
@@ -98,7 +99,7 @@ def undecodable(syntax: UID) -> str:
     ('', 'MPEG-4 AVC/H.264 High Profile / Level 4.1')
     """
     if not syntax.is_transfer_syntax:
-        return f"transfer syntax {syntax}"
+        return f"transfer syntax {syntax}" if syntax.is_valid else "a damaged transfer syntax"
     if not syntax.is_compressed or syntax.is_deflated:
         return ""
     try:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from rtplan.domain import Notice
+from rtplan.errors import DicomError
 from rtplan.io import choose
 from rtplan.io import header as hd
 from rtplan.io.codec import LOSSY, UNCOMPRESSED, syntax_of, undecodable
@@ -68,7 +69,10 @@ def facts_of(folder: Folder, stacks: Mapping[str, Stack]) -> list[Notice]:
     look = Look("", folder)
     for stack in stacks.values():
         for judge in (_space, _orientation, _slices, _encoding, _ct, look_at_mr):
-            judge(look, stack)
+            try:
+                judge(look, stack)
+            except DicomError as wrong:
+                look.say("HEADER_DAMAGED", "refuse", wrong.message, "export the series again.", stack.first)
     return look.notices
 
 

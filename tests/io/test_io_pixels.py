@@ -87,14 +87,19 @@ def test_loss_is_said(bare, tmp_path):
     assert "PIXELS_LOSSY" in [n.code for n in preflight(tmp_path).notices]
 
 
-@pytest.mark.parametrize("syntax", [uids.MPEG4HP41, "1.2.3.4.5"])
+@pytest.mark.parametrize("syntax", [uids.MPEG4HP41, "1.2.3.4.5", "1.r.840.10008.1.2.4.50"])
 def test_what_has_no_decoder_is_named_before_and_at_reading(bare, tmp_path, syntax):
-    def film(ds):
-        ds.compress(uids.RLELossless, generate_instance_uid=False)
-        ds.file_meta.TransferSyntaxUID = uids.UID(syntax)
-
     for path in bare.series(tmp_path, stored_as(np.int16)):
-        recode(path, film)
+        recode(path, by_pydicom(uids.RLELossless))
+        raw = path.read_bytes()
+        at = (
+            raw.index(b"\x02\x00\x10\x00UI") + 6
+        )  # the element of the transfer syntax: its length, and its value
+        length = int.from_bytes(raw[at : at + 2], "little")
+        value = syntax.encode().ljust(length, b"\0")  # no longer than what stands there, but for the films
+        raw = raw[:at] + len(value).to_bytes(2, "little") + value + raw[at + 2 + length :]
+        size = int.from_bytes(raw[140:144], "little") + len(value) - length  # of the file's meta information
+        path.write_bytes(raw[:140] + size.to_bytes(4, "little") + raw[144:])
     with pytest.raises(DicomError) as refused:
         read_series(tmp_path)
     assert ".dcm" in str(refused.value)

@@ -132,6 +132,20 @@ def test_an_image_without_a_body_or_without_a_picture(bare, tmp_path):
     assert said(tmp_path / "blank")["IMAGE_BLANK"][0] == "refuse"
 
 
+def test_a_damaged_element_is_said_beside_all_else(bare, tmp_path):
+    for path in series(bare, tmp_path):
+        raw = path.read_bytes()
+        element = b"\x18\x00\x50\x00DS\x04\x00"
+        at = raw.index(element) + len(element)
+        path.write_bytes(raw[:at] + b"3.x " + raw[at + 4 :])
+    series(bare, tmp_path / "mr", kind="MR", uid=SECOND)
+    found = said(tmp_path)
+    assert found["HEADER_DAMAGED"] == ("refuse", "SliceThickness is not a number.")
+    assert "MR_CHEMICAL_SHIFT" in found
+    with pytest.raises(DicomError, match="SliceThickness"):
+        read_patient(tmp_path)
+
+
 def test_a_run_hears_of_what_the_check_warns_of_and_refuses_what_it_refuses(bare, tmp_path):
     series(
         bare, tmp_path / "mr", kind="MR", change=header(ImageType=[*ORIGINAL, "ND"], PatientPosition="FFP")
