@@ -63,11 +63,17 @@ def acquisition(stack: Stack) -> Mapping[str, Any]:
         value = hd.text(header, keyword)
         if value:
             facts[name] = value
-    for word in hd.words(header, "ImageType"):
-        if word in DISTORTION:
-            facts["distortion_correction"] = DISTORTION[word]
+    correction = distortion_of(header)
+    if correction:
+        facts["distortion_correction"] = correction
     facts |= _extent(stack.slices) | _fat_shift(header, facts, stack.slices[0])
     return MappingProxyType(facts)
+
+
+def distortion_of(header: Dataset) -> str:
+    """Return how gradient distortion was corrected: ``none``, ``2D``, ``3D``, or nothing when not said."""
+    said = [DISTORTION[word] for word in hd.words(header, "ImageType") if word in DISTORTION]
+    return said[-1] if said else ""
 
 
 def _extent(slices: Sequence[geometry.Slice]) -> dict[str, Any]:

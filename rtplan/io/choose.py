@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rtplan.domain import Notice
 from rtplan.errors import DicomError
 from rtplan.io import header as hd
-from rtplan.io.acquisition import acquisition
+from rtplan.io.acquisition import distortion_of
 from rtplan.io.contrast import for_planning, role_of
 from rtplan.io.index import Entry, Folder, Series
 from rtplan.io.multiframe import ENHANCED, unrolled
@@ -132,7 +132,7 @@ def _best(role: str, stacks: list[Stack], wanted: Collection[str], notices: list
 
 def _rank(stack: Stack) -> tuple[int, int, str, str]:
     correction = {"none": 0, "2D": 1, "3D": 2}
-    corrected = correction.get(acquisition(stack).get("distortion_correction", ""), 0)
+    corrected = correction.get(distortion_of(stack.first.header), 0)
     first = stack.first
     return round(stack.volume_cc), corrected, first.text("SeriesDate"), first.text("SeriesTime")
 
