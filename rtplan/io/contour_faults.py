@@ -94,7 +94,7 @@ def _crossings(flat: Sequence[Sequence[Float]], total: float, say: Say) -> None:
 
 def _overlaps(flat: Sequence[Sequence[Float]], total: float, say: Say) -> None:
     shared, count = 0.0, 0
-    for plane in flat:
+    for plane in (rings for rings in flat if len(rings) > 1):
         for a, b in _near(plane):
             if cross(plane[a], plane[b]):
                 shared += shared_area(plane[a], plane[b])

@@ -18,7 +18,7 @@ from rtplan.domain import Contours, Identity, Image, Source, Structure
 from rtplan.errors import StructureError
 from rtplan.imaging.contour import contours_of, mask_on
 from rtplan.imaging.keyhole import keyholes
-from rtplan.imaging.planes import volume_cc
+from rtplan.imaging.planes import area_vectors, volume_cc
 from rtplan.io import modules as md
 from rtplan.io.contour_items import DECIMALS, Contour, contour_sequence, decimal_texts
 from rtplan.io.roi_names import colour, short_names
@@ -28,8 +28,10 @@ Rings = tuple[NDArray[np.float64], ...]
 
 #: Precedes the full name in ROIDescription when ROIName had to be shortened.
 FULL_NAME = "full name: "
-#: A contour refers to a slice when all its points lie within this part of a spacing.
-ON_SLICE = 0.501
+#: A contour refers to the slice from which none of its points is further than this, in spacings.
+NEAR_SLICE = 0.501
+#: And lies on it within this.
+ON_SLICE = 0.05
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ def write(
     header.RTROIObservationsSequence = md.sequence()
     errors, volumes = {}, {}
     for number, structure in enumerate(listed, start=1):
-        rings = _rings(structure, image, tps)
-        before, after = _volumes(structure, rings, image)
+        rings, thick_mm = _rings(structure, image, tps)
+        before, after = _volumes(structure, rings, thick_mm, image)
         errors[structure.name], volumes[structure.name] = after / before - 1.0, after
         header.StructureSetROISequence.append(_roi(number, structure, short[structure.name], frame, after))
         header.ROIContourSequence.append(_contours(number, structure, rings, image, tps))
@@ -111,8 +113,11 @@ def write(
     return WrittenSet(path, uid, *map(MappingProxyType, (numbers, errors, volumes)))  # type: ignore[arg-type]
 
 
-def _rings(structure: Structure, image: Image, tps: Profile) -> Rings:
-    """Return the closed rings, each on a slice of the image where the system demands that."""
+def _rings(structure: Structure, image: Image, tps: Profile) -> tuple[Rings, float | None]:
+    """Return the closed rings, each on a slice of the image where the system demands that.
+
+    And how thick a slice of them is, mm; None where they are as they came.
+    """
     region = structure.region
     contours = region if isinstance(region, Contours) else contours_of(region)
     if contours.frame_of_reference != image.grid.frame_of_reference:
@@ -122,24 +127,28 @@ def _rings(structure: Structure, image: Image, tps: Profile) -> Rings:
             action="bring the structure into the image's frame by a registration.",
         )
     rings = tuple(ring for ring in contours.rings if len(ring) >= 3)
-    if rings and tps.contours_on_slices and None in _slices(rings, image):
-        rings = contours_of(mask_on(structure, image.grid)).rings
+    thick_mm = None if isinstance(region, Contours) else region.grid.spacing_zyx_mm[0]
+    if rings and tps.contours_on_slices and None in _slices(rings, image, ON_SLICE):
+        rings, thick_mm = contours_of(mask_on(structure, image.grid)).rings, image.grid.spacing_zyx_mm[0]
     if not rings:
         raise StructureError(
             f"{structure.name} is empty: it has no contour to write.", action="leave it out."
         )
-    return rings
+    return rings, thick_mm
 
 
-def _volumes(structure: Structure, rings: Rings, image: Image) -> tuple[float, float]:
+def _volumes(structure: Structure, rings: Rings, thick_mm: float | None, image: Image) -> tuple[float, float]:
     """Return the volume of the structure and of the rings as they are written, cc."""
-    region = structure.region
-    written = Contours(tuple(np.round(ring, DECIMALS) for ring in rings))
+    region, nominal = structure.region, image.grid.spacing_zyx_mm[0]
+    written = [np.round(ring, DECIMALS) for ring in rings]
     if isinstance(region, Contours):
-        thick = image.grid.spacing_zyx_mm[0]
-        return volume_cc(region, thick), volume_cc(written, thick)
-    before = int(np.count_nonzero(region.array)) * region.grid.voxel_cc
-    return before, volume_cc(written, region.grid.spacing_zyx_mm[0], fixed=True)
+        before = volume_cc(region, nominal)
+    else:
+        before = int(np.count_nonzero(region.array)) * region.grid.voxel_cc
+    if thick_mm is None:
+        return before, volume_cc(Contours(tuple(written)), nominal)
+    area_mm2 = float(np.linalg.norm(area_vectors(written).sum(axis=0)))  # holes run the other way round
+    return before, area_mm2 * thick_mm / 1000.0
 
 
 def _structure_set(header: FileDataset, stamp: md.Stamp, label: str, frame: str, source: Source) -> None:
@@ -197,12 +206,12 @@ def _depths(rings: Rings, image: Image) -> tuple[NDArray[np.float64], NDArray[np
     return mean, away
 
 
-def _slices(rings: Rings, image: Image) -> list[int | None]:
-    """Return the slice on which each ring lies, or None."""
+def _slices(rings: Rings, image: Image, within: float = NEAR_SLICE) -> list[int | None]:
+    """Return the slice near which each ring lies, or None."""
     mean, away = _depths(rings, image)
     near = np.rint(mean)
     count = len(image.source.sop_uids) or image.grid.shape[0]
-    on = (np.abs(mean - near) + away <= ON_SLICE) & (near >= 0) & (near < count)
+    on = (np.abs(mean - near) + away <= within) & (near >= 0) & (near < count)
     return [int(k) if good else None for k, good in zip(near, on, strict=True)]
 
 

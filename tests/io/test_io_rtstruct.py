@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from rtplan.domain import Contours, Grid, Identity, Image, Mask, Source, Structure
 from rtplan.errors import DicomError, StructureError
-from rtplan.imaging.contour import mask_on
+from rtplan.imaging.contour import contours_of, mask_on
 from rtplan.io import rtstruct, tps
 from rtplan.io.roi_names import short_names
 
@@ -215,3 +215,24 @@ def test_short_names_are_unique_and_short_names_keep_themselves():
     assert all(len(name) <= 16 for name in short.values())
     assert len({name.casefold() for name in short.values()}) == len(names)
     assert short["Seminal_Vesicles"] == "Seminal_Vesicles"
+
+
+def test_structures_off_the_slices_are_brought_onto_them_and_the_change_is_stated(tmp_path):
+    image, _ = phantom()
+    fine = image.grid.with_spacing((1.0, 2.0, 1.5))
+    k, j, i = np.indices(fine.shape)
+    ball = ((k - 30) * 1.0) ** 2 + ((j - 20) * 2) ** 2 + ((i - 25) * 1.5) ** 2 < 22**2
+    mask = Structure("Fine", "ORGAN", Mask(fine, ball))
+    drawn = Structure("Drawn", "ORGAN", contours_of(Mask(fine, ball)))
+    profile = tps.load("eclipse")
+    done = rtstruct.write([mask, drawn], tmp_path / "a.dcm", image=image, identity=Identity("P"), tps=profile)
+    full = np.count_nonzero(ball) * fine.voxel_cc
+    for structure in rtstruct.read(done.path).structures:
+        got = np.count_nonzero(mask_on(structure, image.grid).array) * image.grid.voxel_cc
+        assert done.volumes_cc[structure.name] == pytest.approx(got, rel=2e-4)
+        assert done.volume_errors[structure.name] == pytest.approx(got / full - 1, abs=2e-4)
+        assert abs(got / full - 1) < 0.02
+    for item in pydicom.dcmread(done.path).ROIContourSequence:
+        assert all("ContourImageSequence" in contour for contour in item.ContourSequence)
+    as_it_is = rtstruct.write([mask, drawn], tmp_path / "b.dcm", image=image, identity=Identity("P"))
+    assert max(abs(e) for e in as_it_is.volume_errors.values()) < 2e-4
