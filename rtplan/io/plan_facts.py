@@ -61,7 +61,7 @@ def _recalculable(plan: ClinicalPlan) -> Notice:
     if plan.obstacles:
         message = f"{what} cannot be recalculated from its apertures: {'; '.join(plan.obstacles)}."
         return Notice("PLAN_NOT_RECALCULABLE", "warn", message, "rtplan makes its own plan.")
-    message = f"{what} is read whole; it can be recalculated on another density image."
+    message = f"{what} is read whole; a beam file of each energy recalculates it on another density image."
     return Notice(
         "PLAN_READ", "info", message, "rtplan dose IMAGE --plan RP.dcm; rtplan run makes its own plan."
     )

@@ -1,6 +1,8 @@
 """The command line's exit codes."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -50,3 +52,11 @@ def test_doctor_finds_the_shipped_weights_whole(capsys):
     models = json.loads(capsys.readouterr().out)["models"]
     assert models
     assert all(state.startswith("whole") for state in models.values())
+
+
+def test_python_m_is_the_same_command_line():
+    called = subprocess.run(
+        [sys.executable, "-m", "rtplan", "protocols", "--json"], capture_output=True, text=True, check=False
+    )
+    assert called.returncode == 0, called.stderr
+    assert "prostate_boost_flame" in called.stdout
