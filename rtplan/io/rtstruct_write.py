@@ -107,6 +107,10 @@ def write(
         header.StructureSetROISequence.append(_roi(number, structure, short[structure.name], frame, after))
         header.ROIContourSequence.append(_contours(number, structure, rings, image, tps))
         header.RTROIObservationsSequence.append(_observation(number, structure))
+    worst = max(errors, key=lambda name: abs(errors[name]), default="")
+    if worst:
+        said = f"largest change of a volume: {100 * errors[worst]:+.3f} % ({md.clipped(worst, 64)})"
+        header.StructureSetDescription = f"{md.RESEARCH_ONLY}; {said}"
     header.ApprovalStatus = "UNAPPROVED"
     md.save(header, path)
     numbers = {structure.name: number for number, structure in enumerate(listed, start=1)}

@@ -232,6 +232,8 @@ def test_structures_off_the_slices_are_brought_onto_them_and_the_change_is_state
         assert done.volumes_cc[structure.name] == pytest.approx(got, rel=2e-4)
         assert done.volume_errors[structure.name] == pytest.approx(got / full - 1, abs=2e-4)
         assert abs(got / full - 1) < 0.02
+    worst = max(done.volume_errors.values(), key=abs)
+    assert f"{100 * worst:+.3f} %" in pydicom.dcmread(done.path).StructureSetDescription
     for item in pydicom.dcmread(done.path).ROIContourSequence:
         assert all("ContourImageSequence" in contour for contour in item.ContourSequence)
     as_it_is = rtstruct.write([mask, drawn], tmp_path / "b.dcm", image=image, identity=Identity("P"))
