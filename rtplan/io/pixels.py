@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from rtplan.errors import DicomError
 from rtplan.io import apart
@@ -35,6 +35,7 @@ class _Plane:
 
     entry: Entry
     out: Values
+    syntax: UID | None
     frames: int
     dtype: np.dtype[Any]
     spare_bits: int
@@ -81,7 +82,7 @@ def fill(array: Values, entries: Sequence[Entry]) -> None:
             left.setdefault(plane.entry.path, []).append(plane)
     for group in left.values():
         group.sort(key=lambda plane: plane.entry.number)
-    distant = {path: group for path, group in left.items() if runs_apart(syntax_of(group[0].entry.header))}
+    distant = {path: group for path, group in left.items() if runs_apart(group[0].syntax)}
     for path, group in left.items():
         if path not in distant:
             with hd.guarded(path):
@@ -108,6 +109,7 @@ def _describe(entry: Entry, out: Values) -> _Plane:
     return _Plane(
         entry=entry,
         out=out,
+        syntax=syntax_of(header),
         frames=frames,
         dtype=np.dtype(f"<{'i' if signed else 'u'}{allocated // 8}"),
         spare_bits=allocated - stored,
@@ -118,8 +120,7 @@ def _describe(entry: Entry, out: Values) -> _Plane:
 
 def _straight(plane: _Plane) -> bool:
     """Read one plane without a decoder; False where pydicom must look, which then names the fault."""
-    entry, size = plane.entry, plane.size
-    syntax = syntax_of(entry.header)
+    entry, size, syntax = plane.entry, plane.size, plane.syntax
     if syntax not in BARE or not entry.pixels_at:
         return False
     try:
