@@ -22,6 +22,13 @@ from rtplan.io.slices import slice_headers
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
 
+#: Where frames lie: functional group, its keyword, and of how many numbers.
+PLACES = (
+    ("PlanePositionSequence", "ImagePositionPatient", 3),
+    ("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+    ("PixelMeasuresSequence", "PixelSpacing", 2),
+)
+
 
 def write(
     structures: Sequence[Structure],
@@ -120,9 +127,13 @@ def _demand_frames(header: Dataset, path: Path) -> None:
         message = "The segmentation is not binary with one bit a voxel."
         raise DicomError(message, where=str(path), action="export it as a binary segmentation.")
     frames = hd.whole(header, "NumberOfFrames")
-    groups = len(hd.items(header, "PerFrameFunctionalGroupsSequence"))
-    if frames < 1 or frames != groups:
-        message = f"The segmentation has {frames} frames, but {groups} functional groups for them."
+    groups = hd.items(header, "PerFrameFunctionalGroupsSequence")
+    for group in (*hd.items(header, "SharedFunctionalGroupsSequence"), *groups):
+        for sequence, keyword, count in PLACES:
+            for item in hd.items(group, sequence):
+                hd.numbers(item, keyword, count)
+    if frames < 1 or frames != len(groups):
+        message = f"The segmentation has {frames} frames, but {len(groups)} functional groups for them."
         raise DicomError(message, where=str(path), action="export it again.")
     numbers = [hd.whole(item, "SegmentNumber") for item in hd.items(header, "SegmentSequence")]
     if numbers != list(range(1, len(numbers) + 1)) or not numbers:
