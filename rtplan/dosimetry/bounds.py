@@ -11,7 +11,7 @@ from rtplan.dosimetry.metric import Metric
 #: A dose to a volume may be off by this part of its change from cells twice as large, taken as the largest
 #: over the neighbouring volumes (`NEIGHBOURS`, parts of the whole), …
 CHANGE = 0.8
-NEIGHBOURS = (-0.01, -0.005, 0.0, 0.005, 0.01)
+NEIGHBOURS = np.array([-0.01, -0.005, 0.0, 0.005, 0.01])
 #: … but within this part of the whole from the median dose, where changes are small and do not alternate in
 #: sign, more and more by so many times its own change, if that is not more than so many times the largest;
 #: the mean dose by this part of the median's change.
@@ -55,21 +55,17 @@ def _of_dose(dvh: Dvh, share: float, curves: tuple[Curve, Curve]) -> float:
     """Return the bound on the dose that the hottest ``share`` of the volume has at least."""
     fine, coarse = curves
 
-    def changed(at: float) -> float:
-        at = min(max(at, 0.0), 1.0)
-        return abs(fine.dose_at(at * fine.total_cc) - coarse.dose_at(at * coarse.total_cc))
-
     if share <= 0.0 or share >= 1.0:
         return _stretch(dvh, fine) * (
             EXTREME_GRAIN * dvh.grain_gy + _doubt(dvh, "min" if share >= 1.0 else "max")
         )
     away = min(abs(share - 0.5) / MIDDLE, 1.0)
-    near = max(changed(share + step) for step in NEIGHBOURS)
-    change = away * CHANGE * near + (1.0 - away) * min(OWN_CHANGE * changed(share), MOST_CHANGE * near)
-    low, high = max(share - 0.01, 0.0), min(share + 0.01, 1.0)
-    slope = (fine.dose_at(low * fine.total_cc) - fine.dose_at(high * fine.total_cc)) / (
-        (high - low) * fine.total_cc
-    )
+    shares = np.clip(share + NEIGHBOURS, 0.0, 1.0)
+    doses = fine.doses_at(shares)
+    changes = np.abs(doses - coarse.doses_at(shares))
+    near, own = float(changes.max()), float(changes[len(changes) // 2])
+    change = away * CHANGE * near + (1.0 - away) * min(OWN_CHANGE * own, MOST_CHANGE * near)
+    slope = float(doses[0] - doses[-1]) / (float(shares[-1] - shares[0]) * fine.total_cc)
     physical = dvh.curve.dose_at(share * dvh.curve.total_cc)
     return change + slope * _doubt_below(dvh, physical)
 

@@ -181,7 +181,7 @@ def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Flo
     t = np.minimum(np.maximum(-distance, -half), half)
     scale = reach[0] * reach[1] * reach[2]
     zeroth, first, second, corner = _powers(t + half, reach)
-    share = np.clip(zeroth / (6.0 * scale), 0.0, 1.0)
+    share = np.minimum(np.maximum(zeroth / (6.0 * scale), 0.0), 1.0)
     held = share > 1e-9
     safe = scale * np.where(held, share, 1.0)
     lack = first / (24.0 * safe)
@@ -190,7 +190,7 @@ def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Flo
     whole = (reach * reach).sum(axis=0) / 12.0
     part = np.minimum(np.maximum(square - mean * mean, 0.0), whole)
     place = lack / reach + corner / (6.0 * safe)
-    centroid = np.sign(normal) * width * np.clip(place - 0.5, -0.5, 0.5)
+    centroid = np.sign(normal) * width * np.minimum(np.maximum(place - 0.5, -0.5), 0.5)
     centroid = np.where(held & (share < 1.0), centroid, 0.0)
     return share, np.ascontiguousarray(centroid.T), np.where(held, whole - part, whole)
 

@@ -63,6 +63,11 @@ class Curve:
             return self.min_gy
         return float(np.interp(-volume_cc, -self.volume_cc, self.dose_gy))
 
+    def doses_at(self, shares: Float) -> Float:
+        """Return the doses, Gy, that these hottest parts of the volume (0 to 1) receive at least."""
+        doses: Float = np.interp(-shares * self.total_cc, -self.volume_cc, self.dose_gy)
+        return doses
+
     def differential(self) -> tuple[Float, Float]:
         """Return mid-doses, Gy, and volumes, cc, of the pieces between nodes, shape (n - 1,) each."""
         if len(self.dose_gy) == 1:

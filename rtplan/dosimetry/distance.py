@@ -163,7 +163,7 @@ def inside_lattice(lattice: Lattice, outline: Outline, planes: int = 1) -> NDArr
     rows, columns = lattice.shape
     begin = (outline.points - lattice.corner_mm) / lattice.step_mm - 0.5
     end = begin[outline.following()]
-    above = np.ceil(begin[:, 1]).astype(np.int64).clip(0, rows)
+    above = _within(np.ceil(begin[:, 1]), rows)
     beyond = above[outline.following()]
     first = np.minimum(above, beyond)
     count = np.maximum(above, beyond) - first
@@ -172,15 +172,20 @@ def inside_lattice(lattice: Lattice, outline: Outline, planes: int = 1) -> NDArr
     rise = end[:, 1] - begin[:, 1]
     slope = (end[:, 0] - begin[:, 0]) / np.where(rise == 0.0, 1.0, rise)
     u = begin[edge, 0] + (row - begin[edge, 1]) * slope[edge]
-    column = np.ceil(u).astype(np.int64).clip(0, columns)
+    column = _within(np.ceil(u), columns)
     key = (outline.plane[edge] * rows + row) * (columns + 1) + column
     flips = np.bincount(key, minlength=planes * rows * (columns + 1)).reshape(planes, rows, columns + 1)
     odd: NDArray[np.bool_] = (flips[:, :, :-1].cumsum(axis=2) & 1).astype(bool)
     return odd
 
 
+def _within(place: Float, last: int) -> Index:
+    """Return places as whole numbers from 0 to ``last``."""
+    return np.minimum(np.maximum(place, 0.0), last).astype(np.int64)
+
+
 def signed_lattice(
-    lattice: Lattice, outlines: Sequence[Outline], reach: int = 2, whole: Sequence[bool] = ()
+    lattice: Lattice, outline: Outline, planes: int = 1, reach: int = 2, whole: Sequence[bool] = ()
 ) -> tuple[Float, Float]:
     """Return signed distances, mm, and ring radii at all cell centres of a stack of planes.
 
@@ -188,8 +193,10 @@ def signed_lattice(
     ----------
     lattice : Lattice
         The same for all planes.
-    outlines : sequence of Outline
-        One per plane.
+    outline : Outline
+        Of all planes.
+    planes : int
+        How many there are.
     reach : int
         Distances are refined in cells within two and a half cells of an outline of this plane or of one up to
         ``reach`` planes away, and where planes differ: exact there but for about one cell in a hundred, at
@@ -202,9 +209,9 @@ def signed_lattice(
     -------
     distance, radius : ndarray, shape (planes, nv, nu)
     """
-    stack = _stacked(outlines).split(0.5 * lattice.step_mm)
-    odd = inside_lattice(lattice, stack, len(outlines))
-    nearest, distance = _nearest_vertex(lattice, stack, len(outlines))
+    stack = outline.split(0.5 * lattice.step_mm)
+    odd = inside_lattice(lattice, stack, planes)
+    nearest, distance = _nearest_vertex(lattice, stack, planes)
     near = distance < 2.6 * lattice.step_mm
     ends = [k for k, wanted in enumerate(whole) if wanted]
     for k in ends:
@@ -227,24 +234,11 @@ def signed_lattice(
     return distance, radius
 
 
-def _stacked(outlines: Sequence[Outline]) -> Outline:
-    """Return the outlines of single planes as one, numbered in their order."""
-    counts = [len(outline.points) for outline in outlines]
-    before = np.repeat(np.cumsum([0, *counts[:-1]]), counts)
-    return Outline(
-        np.concatenate([outline.points for outline in outlines]),
-        np.concatenate([outline.start for outline in outlines]) + before,
-        np.concatenate([outline.length for outline in outlines]),
-        np.concatenate([outline.radius for outline in outlines]),
-        np.repeat(np.arange(len(outlines)), counts),
-    )
-
-
 def _nearest_vertex(lattice: Lattice, stack: Outline, planes: int) -> tuple[Index, Float]:
     """Return about the nearest vertex of each cell and about its distance, mm, shape (planes, nv, nu)."""
     rows, columns = lattice.shape
-    at = np.floor((stack.points - lattice.corner_mm) / lattice.step_mm).astype(np.int64)
-    row, column = at[:, 1].clip(0, rows - 1), at[:, 0].clip(0, columns - 1)
+    at = np.floor((stack.points - lattice.corner_mm) / lattice.step_mm)
+    row, column = _within(at[:, 1], rows - 1), _within(at[:, 0], columns - 1)
     seed = np.full((planes, rows, columns), -1, dtype=np.int64)
     seed[stack.plane, row, column] = np.arange(len(at))
     empty = seed < 0

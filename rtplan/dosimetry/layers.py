@@ -144,18 +144,22 @@ class _Fields:
 
 def _powers(planes: tuple[Plane, ...], lattice: Lattice) -> tuple[Float, dict[tuple[int, str], int]]:
     keys: list[tuple[int, str]] = []
-    outlines: list[Outline] = []
+    rings: list[Float] = []
+    radii: list[float] = []
+    owner: list[int] = []
     for k, plane in enumerate(planes):
         for which in ("all", "up", "not up", "down", "not down"):
             flags = plane.up if which.endswith("up") else plane.down
             if which == "all" or len(set(flags)) > 1:
-                outline = plane.outline(which)
-                assert outline is not None
+                chosen = plane.chosen(which)
+                rings += [plane.rings[i] for i in chosen]
+                radii += [plane.radii_mm[i] for i in chosen]
+                owner += [len(keys)] * len(chosen)
                 keys.append((k, which))
-                outlines.append(outline)
     whole = [not (all(planes[k].up) and all(planes[k].down)) for k, _ in keys]
     reach = 2 if len(keys) == len(planes) else 6
-    distance, radius = signed_lattice(lattice, outlines, reach, whole)
+    outline = Outline.of(rings, radii, owner)
+    distance, radius = signed_lattice(lattice, outline, len(keys), reach, whole)
     radius *= 2.0
     radius += distance
     radius *= distance
@@ -215,11 +219,10 @@ def _end(fields: _Fields, lattice: Lattice, place: tuple[int, int], kind: tuple[
     value, height = fields.at(k, ending), fields.planes[k].height_mm
     gap, slope, bend = _outward(fields, k, way, typical_gap)
     flat = np.zeros_like(value)
-    outline = fields.planes[k].outline(ending)
-    assert outline is not None
     within = _inside(lattice, value)
     faces = [(within, height, CORE)]
-    rim = np.concatenate([outline.points, within])
+    plane = fields.planes[k]
+    rim = np.concatenate([*(plane.rings[i] for i in plane.chosen(ending)), within])
     pieces = []
     for number, part in enumerate((UPPER, UPPER_REST) if way > 0 else (LOWER, LOWER_REST)):
         start = height + way * 0.5 * gap * number

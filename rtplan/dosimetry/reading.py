@@ -68,12 +68,13 @@ def value(dvh: Dvh, metric: Metric | str, rx_gy: float | None = None) -> MetricV
     def read(curve: Curve) -> float:
         return _read(convert(curve), metric, reference, dvh.name)
 
-    chosen, coarse = read(dvh.curve), _coarse(dvh, metric, convert, reference)
+    usual = chosen = read(dvh.curve)
+    coarse = _coarse(dvh, metric, convert, reference)
     error = error_bound(dvh, metric, (convert(dvh.curve), convert(dvh.coarse)), reference)
     if dvh.upper is not None:
         upper = read(dvh.upper)
         chosen, error = 0.5 * (chosen + upper), error + 0.5 * abs(upper - chosen)
-    caps = max(abs(read(curve) - read(dvh.curve)) for curve in dvh.curves.values())
+    caps = max(abs(read(curve) - usual) for curve in dvh.curves.values())
     return MetricValue(chosen, metric.unit, error, caps, dvh.covered_fraction, coarse)
 
 

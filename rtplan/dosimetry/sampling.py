@@ -280,11 +280,11 @@ def _cuts(value: Float, gradient: Float, second: Float, width: Float) -> tuple[F
     along = u * (u * uu + 2 * v * uv + 2 * n * un) + v * (v * vv + 2 * n * vn) + n * n * nn
     room = 0.3 * (np.abs(normal) * width).sum(axis=0)
     first = value / steep
-    distance = first + np.clip(0.5 * along * first * first, -room, room)
+    distance = first + np.minimum(np.maximum(0.5 * along * first * first, -room), room)
     square = width * width
     swell = square[0] * (uu - u * u * along) + square[1] * (vv - v * v * along)
     swell += square[2] * (nn - n * n * along)
-    mean = distance + np.clip(swell / 24.0, -room, room)
+    mean = distance + np.minimum(np.maximum(swell / 24.0, -room), room)
     share, centroid, lost = cut(mean, normal.T, width.T)
     turned = square * normal
     turned *= np.sqrt(12.0 * lost) / np.maximum((turned * normal).sum(axis=0), 1e-12)

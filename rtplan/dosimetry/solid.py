@@ -50,17 +50,16 @@ class Plane:
     up: tuple[bool, ...] = ()
     down: tuple[bool, ...] = ()
 
-    def outline(self, which: str = "all") -> Outline | None:
-        """Return the outline of some rings, None when there is none.
+    def chosen(self, which: str = "all") -> list[int]:
+        """Return the numbers of some rings.
 
         All of them, those that go on (``up``, ``down``), or those that end (``not up``, ``not down``).
         """
         if which == "all":
-            return Outline.of(self.rings, self.radii_mm)
+            return list(range(len(self.rings)))
         flags = self.up if which.endswith("up") else self.down
         wanted = not which.startswith("not")
-        held = [i for i, flag in enumerate(flags) if flag == wanted]
-        return Outline.of([self.rings[i] for i in held], [self.radii_mm[i] for i in held]) if held else None
+        return [i for i, flag in enumerate(flags) if flag == wanted]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ CASES = {
 def test_lattice_equals_brute_force_near_the_outline(name):
     outline = Outline.of(CASES[name])
     lattice = Lattice((-25.0, -20.0), 0.7, (60, 72))
-    got = signed_lattice(lattice, [outline])[0][0]
+    got = signed_lattice(lattice, outline)[0][0]
     points = np.stack(np.meshgrid(lattice.u_mm, lattice.v_mm), axis=-1).reshape(-1, 2)
     wanted, _ = signed_at(points, outline)
     wanted = wanted.reshape(got.shape)
