@@ -212,7 +212,7 @@ def _curved(case: Case, height: np.ndarray, radius: np.ndarray, volume: float) -
 
 
 def quick_curved(case: Case, low: float, high: float) -> list[float]:
-    """Return D98, D50, D2 and mean, Gy, of a cylinder between two heights: 120 layers × 24 rings × 48 angles."""
+    """Return D98, D50, D2 and mean, Gy, of a cylinder between two heights: 138 240 points."""
     edges = np.linspace(low, high, 121)
     ring = case.radius_mm * np.sqrt((np.arange(24) + 0.5) / 24)
     angle = (np.arange(48) + 0.5) * 2 * np.pi / 48

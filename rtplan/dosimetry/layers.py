@@ -19,7 +19,7 @@ from rtplan.dosimetry.cells import (
     UPPER_REST,
 )
 from rtplan.dosimetry.closing import closing
-from rtplan.dosimetry.distance import Lattice, Outline, signed_lattice
+from rtplan.dosimetry.distance import Lattice, Outline, inside, signed_lattice
 from rtplan.dosimetry.solid import Plane, Solid
 from rtplan.errors import StructureError
 
@@ -76,7 +76,7 @@ class Layers:
             if fields.gaps:
                 pieces.append(_between(fields, lattice, sign))
             pieces += [
-                _end(fields, lattice, (k, way), (gap, sign))
+                _end(fields, lattice, (k, way), (gap, sign), solid.levels[depth + 1 :])
                 for k, plane in enumerate(planes)
                 for way in (1, -1)
                 if not all(plane.up if way > 0 else plane.down)
@@ -212,14 +212,21 @@ def _between(fields: _Fields, lattice: Lattice, sign: int) -> Layers:
     return Layers(base[of] + z, width / counts[of], label, np.full(len(of), sign, np.int8), low, rise, bend)
 
 
-def _end(fields: _Fields, lattice: Lattice, place: tuple[int, int], kind: tuple[float, int]) -> Layers:
+def _end(
+    fields: _Fields,
+    lattice: Lattice,
+    place: tuple[int, int],
+    kind: tuple[float, int],
+    holes: tuple[tuple[Plane, ...], ...],
+) -> Layers:
     """Return the caps of the rings that end at a plane, up (way 1) or down (-1), and their flat faces."""
     (k, way), (typical_gap, sign) = place, kind
     ending = "not up" if way > 0 else "not down"
     value, height = fields.at(k, ending), fields.planes[k].height_mm
     gap, slope, bend = _outward(fields, k, way, typical_gap)
     flat = np.zeros_like(value)
-    within = _inside(lattice, value)
+    within = _inside(lattice, value) if sign > 0 else np.zeros((0, 2))
+    within = _outside(within, holes, height)
     faces = [(within, height, CORE)]
     plane = fields.planes[k]
     rim = np.concatenate([*(plane.rings[i] for i in plane.chosen(ending)), within])
@@ -234,7 +241,8 @@ def _end(fields: _Fields, lattice: Lattice, place: tuple[int, int], kind: tuple[
     form = (ROUND_UPPER if way > 0 else ROUND_LOWER) if curved else FLAT
     pieces.append(_cap((height, way * rise, form), lattice, (value, slope, bend), sign))
     top = value + slope * rise + 0.5 * bend * rise * rise
-    faces.append((_inside(lattice, top), height + way * rise, form))
+    if sign > 0:
+        faces.append((_outside(_inside(lattice, top), holes, height), height + way * rise, form))
     return replace(_joined(pieces), faces=tuple(faces))
 
 
@@ -268,6 +276,12 @@ def _cap(
         way * (slope + bend * z),
         np.broadcast_to(bend, (count, *bend.shape)),
     )
+
+
+def _outside(points: Float, holes: tuple[tuple[Plane, ...], ...], height: float) -> Float:
+    """Return those points of a plane at a height that lie in none of its holes."""
+    rings = [ring for level in holes for plane in level if plane.height_mm == height for ring in plane.rings]
+    return points[~inside(points, Outline.of(rings))] if rings and len(points) else points
 
 
 def _inside(lattice: Lattice, value: Float) -> Float:

@@ -102,13 +102,13 @@ class Sampled:
         weight = np.bincount(parent, volume)
         held = np.flatnonzero(weight)
         curves = []
-        for read in self.reads:
+        for read, ramps in zip(self.reads, self.ramps, strict=True):
             dose = np.where(self.covered, read.mean_gy, 0.0)[chosen]
             mean = np.bincount(parent, volume * dose)[held] / weight[held]
             square = volume * (dose * dose + read.span_gy[chosen] ** 2 / 12.0)
             spread = np.bincount(parent, square)[held] / weight[held] - mean * mean
             spans = mean, np.sqrt(12.0 * np.maximum(spread, 0.0))
-            ends = read.extremes_gy[list(labels)]
+            ends = ramps.extremes_gy[list(labels)]
             extremes = np.array([[np.nanmin(ends[:, 0]), np.nanmax(ends[:, 1])]])
             alike = np.zeros(len(held), np.int64)
             curves.append(accumulate(spans, weight[held].astype(float), alike, extremes).curve([0]))

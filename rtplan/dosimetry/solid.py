@@ -150,7 +150,21 @@ def _cleaned(rings: Sequence[Float]) -> list[Float]:
     keep = step[:, 0] ** 2 + step[:, 1] ** 2 + step[:, 2] ** 2 > 1e-12
     left = np.add.reduceat(keep, stops - counts, dtype=np.int64)
     parts = np.split(points[keep], np.cumsum(left)[:-1])
-    return [part for part in parts if len(part) >= 3]
+    return [loop for part in parts for loop in _loops(part) if len(loop) >= 3]
+
+
+def _loops(ring: Float) -> list[Float]:
+    """Cut a ring where it comes back to one of its points (a keyhole to a hole, a figure of eight)."""
+    places: dict[bytes, int] = {}
+    rounded = np.round(ring, 6) + 0.0
+    _, first = np.unique(rounded, axis=0, return_index=True)
+    if len(first) == len(ring):
+        return [ring]
+    for k, point in enumerate(rounded):
+        before = places.setdefault(point.tobytes(), k)
+        if before < k:
+            return [*_loops(ring[before:k]), *_loops(np.concatenate([ring[:before], ring[k:]]))]
+    return [ring]
 
 
 def _newell(points: Float, counts: NDArray[np.int64]) -> Float:

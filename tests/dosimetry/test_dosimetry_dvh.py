@@ -230,3 +230,84 @@ def test_cut_cell_moments_against_random_points():
             mean = (points[within] * width[row]).mean(axis=0)
             np.testing.assert_allclose(centroid[row], mean, atol=0.03)
             assert lost[row] == pytest.approx(along.var() - along[within].var(), abs=0.03)
+
+
+def test_a_box_of_voxels_in_a_linear_dose_is_exact():
+    mask = np.zeros(GRID.shape, bool)
+    mask[10:20, 12:16, 8:12] = True
+    made = dvh(Structure("M", "GTV", Mask(GRID, mask)), ramp((0, 0, 1)))
+    low, span = 50 - 40 + 9.5 * 2.5, 25.0
+    for percent in (98, 90, 50, 10, 2):
+        wanted = low + span * (1 - percent / 100)
+        assert value(made, f"D{percent}%[Gy]").value == pytest.approx(wanted, abs=2e-5)
+    assert made.curve.mean_gy == pytest.approx(low + span / 2, abs=1e-5)
+    assert made.curve.total_cc == pytest.approx(160 * GRID.voxel_cc, rel=1e-9)
+
+
+def test_masks_add_up_over_a_disjoint_union():
+    k, j, i = np.indices(GRID.shape)
+    left = (k - 16) ** 2 + (j - 16) ** 2 + (i - 8) ** 2 < 30
+    right = (k - 14) ** 2 + (j - 17) ** 2 + (i - 24) ** 2 < 40
+    dose = ramp((0.5, 0.7, -0.5))
+    a, b, both = (dvh(Structure("M", "GTV", Mask(GRID, m)), dose) for m in (left, right, left | right))
+    assert both.curve.total_cc == pytest.approx(a.curve.total_cc + b.curve.total_cc, rel=1e-9)
+    moment = a.curve.mean_gy * a.curve.total_cc + b.curve.mean_gy * b.curve.total_cc
+    assert both.curve.mean_gy * both.curve.total_cc == pytest.approx(moment, rel=1e-6)
+    for level in (40.0, 48.0, 55.0, 62.0):
+        added = a.volume_at(level) + b.volume_at(level)
+        assert both.volume_at(level) == pytest.approx(added, abs=2e-3 * both.curve.total_cc)
+
+
+def test_a_keyhole_is_the_hole_that_two_rings_make():
+    outer, inner = ring(12, 0.0), ring(6, 0.0)[::-1]
+    keyhole = np.concatenate([outer, outer[:1], np.roll(inner, 1, axis=0), inner[-1:]])
+    heights = (-6.0, -3.0, 0.0, 3.0, 6.0)
+    lifted = [keyhole + np.array([0, 0, z]) for z in heights]
+    nested = [r + np.array([0, 0, z]) for z in heights for r in (outer, inner)]
+    settings = Settings(caps="half_slice")
+    one, two = (dvh(structure(rings), ramp((1, 0, 0)), settings) for rings in (lifted, nested))
+    assert one.curve.total_cc == pytest.approx(np.pi * (144 - 36) * 15 / 1000, rel=3e-3)
+    assert one.curve.total_cc == pytest.approx(two.curve.total_cc, rel=3e-3)
+    assert value(one, "D10%[Gy]").value == pytest.approx(value(two, "D10%[Gy]").value, abs=0.05)
+
+
+def test_a_peak_in_a_hole_is_not_the_maximum():
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in GRID.shape], indexing="ij"), axis=-1)
+    far = (GRID.to_patient(index)[..., :2] ** 2).sum(axis=-1)
+    dose = Dose(GRID, 60 * np.exp(-0.5 * far / 8**2))
+    made = dvh(structure(tube(14.0) + tube(8.0)), dose, Settings(caps="half_slice"))
+    assert made.curve.max_gy == pytest.approx(60 * np.exp(-0.5), abs=0.1)
+    assert made.curve.min_gy == pytest.approx(60 * np.exp(-0.5 * (14 / 8) ** 2), abs=0.1)
+
+
+def test_wholly_outside_is_refused_or_unknown():
+    out = structure([r + np.array([200.0, 0.0, 0.0]) for r in tube()])
+    with pytest.raises(DoseError, match=r"100\.0 % of"):
+        dvh(out, ramp((1, 0, 0)))
+    bounds = dvh(out, ramp((1, 0, 0)), Settings(outside="bounds"))
+    highest = float(ramp((1, 0, 0)).array.max())
+    mean = value(bounds, "Mean[Gy]")
+    assert bounds.covered_fraction == 0.0
+    assert (mean.value, mean.error_bound) == (
+        pytest.approx(highest / 2, rel=1e-3),
+        pytest.approx(highest / 2, rel=1e-3),
+    )
+
+
+def test_a_dose_that_is_not_finite_elsewhere_does_not_matter():
+    array = ramp((1, 0, 0)).array.copy()
+    array[:3], array[:, :3], array[:, :, :3] = np.nan, np.nan, np.nan
+    assert dvh(structure(sphere(10.0)), Dose(GRID, array)).curve.mean_gy == pytest.approx(50.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [24, 60, 360])
+def test_the_bound_covers_polygons_of_few_points(count):
+    rings = [ring(np.sqrt(12.0**2 - z**2), z, count=count) for z in np.arange(-10.7, 12, 2.0)]
+    made, fine = (
+        dvh(structure(rings), ramp((0.6, 0, 0.8)), Settings(tolerance_gy=t, most_cells=10**6))
+        for t in (0.02, 0.002)
+    )
+    for metric in ("Volume[cc]", "D98%[Gy]", "D50%[Gy]", "D2%[Gy]", "Mean[Gy]"):
+        got, known = value(made, metric), value(fine, metric)
+        assert abs(got.value - known.value) <= got.error_bound + known.error_bound
+        assert got.error_bound < (0.02 * got.value if metric == "Volume[cc]" else 0.1)
