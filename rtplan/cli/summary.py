@@ -28,7 +28,8 @@ def print_summary(patient: Patient, out: Path, console: Console | None = None) -
         console.print(_goals(goals))
     for notice in patient.notices:
         if notice.severity != "info":
-            console.print(f"{_MARKS[notice.severity]} {notice.code}: {notice.message}", markup=False)
+            named = f" {notice.structure}" if notice.structure else ""
+            console.print(f"{_MARKS[notice.severity]} {notice.code}{named}: {notice.message}", markup=False)
             if notice.action:
                 console.print(f"    {notice.action}", markup=False, style="dim")
     console.print(f"\nReport: {out / 'report.html'}", markup=False, soft_wrap=True)

@@ -76,7 +76,7 @@ def judge(contours: Contours, say: Say) -> None:
     total = sum(abs(ring_area(ring)) for plane in flat for ring in plane)
     _crossings(flat, total, say)
     _overlaps(flat, total, say)
-    _gaps(planes, say)
+    _gaps(planes, flat, say)
     _directions(flat, say)
 
 
@@ -109,14 +109,31 @@ def _overlaps(flat: Sequence[Sequence[Float]], total: float, say: Say) -> None:
 
 def _near(plane: Sequence[Float]) -> NDArray[np.int64]:
     """Return the pairs of rings whose boxes overlap, shape (n, 2)."""
-    low = np.array([ring.min(axis=0) for ring in plane])
-    high = np.array([ring.max(axis=0) for ring in plane])
-    meet = ((low[:, None] < high[None]) & (high[:, None] > low[None])).all(axis=-1)
-    pairs: NDArray[np.int64] = np.argwhere(np.triu(meet, 1))
+    pairs: NDArray[np.int64] = np.argwhere(np.triu(_meet(plane, plane), 1))
     return pairs
 
 
-def _gaps(planes: Planes, say: Say) -> None:
+def _meet(rings: Sequence[Float], others: Sequence[Float]) -> NDArray[np.bool_]:
+    """Return which boxes of rings overlap which boxes of others, shape (n, m)."""
+    low, high = (np.array([side(ring) for ring in rings]) for side in (_low, _high))
+    low_other, high_other = (np.array([side(ring) for ring in others]) for side in (_low, _high))
+    meet: NDArray[np.bool_] = np.all(
+        (low[:, None] < high_other[None]) & (high[:, None] > low_other[None]), axis=-1
+    )
+    return meet
+
+
+def _low(ring: Float) -> Float:
+    lowest: Float = ring.min(axis=0)
+    return lowest
+
+
+def _high(ring: Float) -> Float:
+    highest: Float = ring.max(axis=0)
+    return highest
+
+
+def _gaps(planes: Planes, flat: Sequence[Sequence[Float]], say: Say) -> None:
     gaps = np.diff(planes.at_mm)
     if not gaps.size:
         return
@@ -128,12 +145,16 @@ def _gaps(planes: Planes, say: Say) -> None:
     places = ", ".join(f"{planes.at_mm[i]:.1f} to {planes.at_mm[i + 1]:.1f} mm" for i in wide[:3])
     more = f" and {len(wide) - 3} more" if len(wide) > 3 else ""
     message = (
-        f"Contours {nominal:.2f} mm apart leave {len(wide)} gaps ({places}{more}): "
-        f"{int(missing.sum())} planes without a contour count as outside the structure."
+        f"Contours {nominal:.2f} mm apart leave {_counted(len(wide), 'gap')} ({places}{more}): "
+        f"{_counted(int(missing.sum()), 'plane')} without a contour, counted as outside the structure."
     )
-    forgotten = bool((missing == 1).any())
+    forgotten = any(_meet(flat[i], flat[i + 1]).any() for i in wide[missing == 1])
     action = "draw the forgotten plane." if forgotten else "check that the structure has several parts."
     say("CONTOURS_GAP", "warn" if forgotten else "info", message, action)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _directions(flat: Sequence[Sequence[Float]], say: Say) -> None:

@@ -118,7 +118,14 @@ def test_planes_without_a_contour_are_said(bare, tmp_path, left_out, severity, p
     found = read(bare, tmp_path, contours)
     (notice,) = found.notices
     assert (notice.code, notice.severity) == ("CONTOURS_GAP", severity)
-    assert f"{planes_missing} planes without" in notice.message
+    assert f"{planes_missing} plane" in notice.message
+
+
+def test_a_part_that_begins_elsewhere_is_no_forgotten_plane(bare, tmp_path):
+    aside = planes(box(60, 80), count=9)
+    contours = [c if k < 4 else aside[k] for k, c in enumerate(planes(OUTER, count=9)) if k != 4]
+    (notice,) = read(bare, tmp_path, contours).notices
+    assert (notice.code, notice.severity) == ("CONTOURS_GAP", "info")
 
 
 def test_a_bent_contour_leaves_out_its_structure_alone(bare, tmp_path):
