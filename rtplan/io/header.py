@@ -113,8 +113,16 @@ def words(header: Dataset, keyword: str) -> tuple[str, ...]:
 
 
 def number(header: Dataset, keyword: str, default: float | None = None) -> float | None:
-    """Return a finite number, or the default when absent or empty."""
+    """Return a finite number, or the default when absent or empty.
+
+    Raises
+    ------
+    DicomError
+        If it is not a finite number, or there are several where the standard has one.
+    """
     values = numbers(header, keyword)
+    if len(values) > 1 and pydicom.datadict.dictionary_VM(_tag(keyword)) == "1":
+        raise DicomError(f"{keyword} has {len(values)} values, 1 is wanted.", where=place(header))
     return values[0] if values else default
 
 

@@ -228,3 +228,11 @@ def test_the_rounding_of_the_scaling_never_wraps(tmp_path, bits):
         path = tmp_path / f"{most:.6f}.dcm"
         rtdose.write(dose, path, identity=Identity(patient_id="p"), plan_uid="1.2.4", form=rtdose.Form(bits))
         assert rtdose.read(path).dose.array.max() == pytest.approx(most, rel=2e-5)
+
+
+@pytest.mark.parametrize("said", [["1", "2", "3"], ["0.001", "0.001"]])
+def test_several_scalings_are_refused(bare, tmp_path, said):
+    stored = np.ones((3, 4, 5), np.uint16)
+    path = bare.rtdose(tmp_path / "rd.dcm", stored, change=lambda ds: setattr(ds, "DoseGridScaling", said))
+    with pytest.raises(DicomError, match="DoseGridScaling has"):
+        rtdose.read(path)
