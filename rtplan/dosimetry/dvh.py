@@ -29,7 +29,7 @@ ERROR = 0.07
 #: Voxels per side of the dose that the span is taken from.
 FINEST_LOOK = 16
 #: Longest side of a lattice cell, mm.
-LONGEST_MM = 10.0
+LONGEST_MM = 8.0
 #: Each next side is this much smaller; times as many cells.
 FINER, GROWTH = 1.6, 3.5
 #: Cells of a mask that are aimed at, and the most parts that the side of a voxel is cut into.

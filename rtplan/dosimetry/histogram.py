@@ -29,14 +29,15 @@ class Settings:
         foretell, within one slice; a flat end becomes half a slice. It is the default because it alone
         meets both a sphere and a cylinder (benchmarks/results/dvh.md).
     interpolation : str
-        Of the dose between voxels: ``cubic`` (the default; a B-spline through the voxel values, which
+        Of the dose between voxels: ``cubic`` (the default; a local cubic through the voxel values, which
         keeps peaks that trilinear interpolation cuts off) or ``linear``.
     outside : str
         When the structure leaves the dose grid: ``refuse``, ``bounds`` (0 Gy and the highest dose of the
         grid stand for the unknown part; the value is their middle) or ``zero``.
     tolerance_gy : float
-        Cells are made finer until the error of D98, D50, D2 and the mean, estimated from their change, is
-        less; for a highest dose of 60 Gy, and in proportion.
+        The cells are chosen so that the error of D98, D50, D2 and the mean keeps it, and made finer where
+        their change from cells twice as large says that it does not; for a highest dose of 60 Gy, and in
+        proportion.
     most_cells : int
         Where refinement stops.
     """
@@ -45,7 +46,7 @@ class Settings:
     interpolation: Interpolation = "cubic"
     outside: Outside = "refuse"
     tolerance_gy: float = 0.02
-    most_cells: int = 150_000
+    most_cells: int = 600_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class Dvh:
         By cap policy, and ``low`` and ``high``: a whole slice at one end and nothing at the other. Masks
         have the chosen one only. With ``outside = "bounds"`` these are the lower curves.
     coarse : Curve
-        The chosen policy's curve from coarser cells, for the error bound.
+        The chosen policy's curve from cells twice as large, for the error bound.
     upper : Curve or None
         With ``outside = "bounds"``: the curve with the highest dose outside.
     covered_fraction : float
