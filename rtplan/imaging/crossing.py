@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.imaging.raster import coverage, ends_of, ring_area
 
 Float = NDArray[np.float64]
+Int = NDArray[np.int64]
 #: Pixels across a polygon when its areas are compared.
 PIXELS = 200.0
 #: Pairs of edges that are compared at once.
@@ -32,7 +35,17 @@ def crosses_itself(ring: Float) -> bool:
     >>> crosses_itself(bow_tie), crosses_itself(bow_tie[[0, 2, 1, 3]])
     (True, False)
     """
-    return _crossing(ring, ends_of(ring), None)
+    return bool(which_cross_themselves([ring])[0])
+
+
+def which_cross_themselves(rings: Sequence[Float]) -> NDArray[np.bool_]:
+    """Return for each closed polygon, shape (n, 2), whether it `crosses_itself`; all at once."""
+    crossed = np.zeros(len(rings), np.bool_)
+    if rings:
+        group = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+        ends = np.concatenate([ends_of(ring) for ring in rings])
+        crossed[_crossing(np.concatenate(rings), ends, group, None)] = True
+    return crossed
 
 
 def cross(ring: Float, other: Float) -> bool:
@@ -43,7 +56,7 @@ def cross(ring: Float, other: Float) -> bool:
     starts = np.concatenate([ring, other])
     ends = np.concatenate([ends_of(ring), ends_of(other)])
     owner = np.repeat([0, 1], [len(ring), len(other)])
-    return _crossing(starts, ends, owner)
+    return bool(_crossing(starts, ends, np.zeros(len(starts), np.int64), owner).size)
 
 
 def doubtful_area(ring: Float) -> float:
@@ -71,17 +84,17 @@ def _filled(rings: list[Float]) -> tuple[list[Float], float]:
     return [coverage([(ring - low) / side], (rows, columns)) for ring in rings], side * side
 
 
-def _crossing(starts: Float, ends: Float, owner: NDArray[np.int64] | None) -> bool:
-    """Whether two edges cross strictly; with owners, only edges of different ones are compared."""
-    order = np.argsort(np.minimum(starts[:, 0], ends[:, 0]), kind="stable")
-    starts, ends = starts[order], ends[order]
-    owners = None if owner is None else owner[order]
+def _crossing(starts: Float, ends: Float, group: Int, owner: Int | None) -> Int:
+    """Return the groups in which two edges cross strictly; with owners, only those of different ones."""
     left = np.minimum(starts[:, 0], ends[:, 0])
-    right = np.maximum(starts[:, 0], ends[:, 0])
-    last = np.searchsorted(left, right, side="left")
+    order = np.lexsort((left, group))
+    starts, ends, left, group = starts[order], ends[order], left[order], group[order]
+    owners = None if owner is None else owner[order]
+    last = _last(group, left, np.maximum(starts[:, 0], ends[:, 0]))
     floor, roof = np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1])
     count = np.maximum(last - np.arange(len(left)) - 1, 0)  # edges that begin before this one ends
     done = np.concatenate([[0], np.cumsum(count)])
+    crossed: Int = np.zeros(0, np.int64)
     for low in range(0, int(done[-1]), PAIRS):
         pair = np.arange(low, min(low + PAIRS, int(done[-1])))
         first = np.searchsorted(done, pair, side="right") - 1
@@ -93,9 +106,21 @@ def _crossing(starts: Float, ends: Float, owner: NDArray[np.int64] | None) -> bo
             first, second = first[parted], second[parted]
         a, b, c, d = starts[first], ends[first], starts[second], ends[second]
         sides = (_turn(a, b, c) * _turn(a, b, d) < 0) & (_turn(c, d, a) * _turn(c, d, b) < 0)
-        if sides.any():
-            return True
-    return False
+        crossed = np.union1d(crossed, group[first[sides]])
+        if crossed.size and group[0] == group[-1]:
+            break
+    return crossed
+
+
+def _last(group: Int, left: Float, right: Float) -> Int:
+    """Return for each edge where the edges of its group that begin before its right end come to an end.
+
+    The edges are in the order of their groups, in each group in that of their left ends.
+    """
+    values, rank = np.unique(np.concatenate([left, right]), return_inverse=True)
+    key = np.tile(group, 2) * len(values) + rank
+    found: Int = np.searchsorted(key[: len(left)], key[len(left) :], side="left")
+    return found
 
 
 def _turn(a: Float, b: Float, c: Float) -> Float:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from rtplan.imaging.raster import depths, ring_area
 
 Float = NDArray[np.float64]
+#: Tells the points of one ring from those of another (64 bits, they may run over).
+MIXING = 0x1E3779B97F4A7C15
 
 
 def keyholes(rings: Sequence[Float], along: Float, normal: Float) -> list[Float]:
@@ -103,20 +105,23 @@ def opened(rings: Sequence[Float]) -> list[Float]:
     """
     if not rings:
         return []
-    keys = [_keys(ring) for ring in rings]
-    owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
-    order = np.lexsort((np.concatenate(keys), owner))
-    key, own = np.concatenate(keys)[order], owner[order]
-    suspect = set(own[1:][(key[1:] == key[:-1]) & (own[1:] == own[:-1])].tolist())
+    lengths = np.array([len(ring) for ring in rings])
+    ends = np.cumsum(lengths)
+    keys = _keys(np.concatenate(rings))
+    owner = np.repeat(np.arange(len(rings)), lengths)
+    mixed = keys + owner * MIXING
+    order = np.argsort(mixed)
+    again = np.flatnonzero(mixed[order[1:]] == mixed[order[:-1]])  # two of one ring, or by chance of two
+    suspect = {*owner[order[again]].tolist(), *owner[order[again + 1]].tolist()}
     found: list[Float] = []
     for n, ring in enumerate(rings):
-        found += _parted(ring, keys[n].tolist()) if n in suspect else [ring]
+        found += _parted(ring, keys[ends[n] - len(ring) : ends[n]].tolist()) if n in suspect else [ring]
     return found
 
 
-def _keys(ring: Float) -> NDArray[np.int64]:
+def _keys(points: Float) -> NDArray[np.int64]:
     """Return a number for each point; equal points have equal ones."""
-    whole = np.rint(ring * 1e6).astype(np.int64)
+    whole = np.rint(points * 1e6).astype(np.int64)
     keys: NDArray[np.int64] = (whole[:, 0] * 1_000_003 + whole[:, 1]) * 1_000_003 + whole[:, 2]
     return keys
 

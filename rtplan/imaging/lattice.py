@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+Index = tuple[Int, Int, Int]
 
 #: A point nearer than this to a corner of pixels (in pixels) lies on it: the rounding of a decimal string.
 CORNER_TOLERANCE = 2e-4
@@ -113,44 +114,43 @@ def lattice_fill(
     shape : tuple of int
         Slices, rows and columns; what lies beyond is cut.
     """
-    toggles = []
-    for k, rings in planes:
-        if not 0 <= k < shape[0]:
-            continue
-        flat = _toggles(rings, shape[1:])
-        if flat is None:
-            return None
-        toggles.append(flat + k * shape[1] * (shape[2] + 1))
+    rings = [(k, ring) for k, own in planes if 0 <= k < shape[0] for ring in own]
     mask = np.zeros(shape, np.bool_)
-    if not toggles:
+    if not rings:
         return mask
-    at = np.sort(np.concatenate(toggles))
-    row, column = np.divmod(at, shape[2] + 1)
-    ends = (row * shape[2] + column).tolist()
-    line = mask.reshape(-1)
-    for begin, end in zip(ends[0::2], ends[1::2], strict=True):
-        line[begin:end] = True
+    found = _toggles([ring for _, ring in rings], [k for k, _ in rings], shape)
+    if found is None:
+        return None
+    if found[0].size:
+        part = mask[tuple(slice(int(at.min()), int(at.max()) + 1) for at in found)]
+        k, row, column = (at[found[1] < shape[1]] for at in found)
+        flat = (k * shape[1] + row) * shape[2] + column
+        np.bitwise_xor.at(mask.reshape(-1).view(np.uint8), flat, np.uint8(1))
+        for n in range(1, part.shape[1]):
+            part[:, n] ^= part[:, n - 1]
     return mask
 
 
-def _toggles(rings: Sequence[Float], shape: tuple[int, ...]) -> Int | None:
-    """Return where inside and outside change along the rows, row × (columns + 1) + column."""
-    rows, columns = shape
+def _toggles(rings: Sequence[Float], slices: Sequence[int], shape: tuple[int, int, int]) -> Index | None:
+    """Return the pixels (slice, row, column) at whose upper edge inside and outside change; None off edges.
+
+    The lower edge of the last row is that of a row beyond it.
+    """
+    lengths = np.array([len(ring) for ring in rings])
     starts = np.concatenate(rings) + 0.5
     corner = np.rint(starts)
     if np.abs(starts - corner).max() > CORNER_TOLERANCE:
         return None
-    lengths = np.array([len(ring) for ring in rings])
     following = np.arange(1, len(corner) + 1)
     following[np.cumsum(lengths) - 1] -= lengths
     ends = corner[following]
-    upright = corner[:, 1] == ends[:, 1]
-    if not (upright | (corner[:, 0] == ends[:, 0])).all():
+    level = corner[:, 0] == ends[:, 0]
+    if not (level | (corner[:, 1] == ends[:, 1])).all():
         return None
-    low = np.clip(np.minimum(corner[upright, 0], ends[upright, 0]), 0, rows).astype(np.int64)
-    high = np.clip(np.maximum(corner[upright, 0], ends[upright, 0]), 0, rows).astype(np.int64)
-    column = np.clip(corner[upright, 1], 0, columns).astype(np.int64)
+    row = np.clip(corner[level, 0], 0, shape[1]).astype(np.int64)
+    sides = np.clip(np.stack([corner[level, 1], ends[level, 1]]), 0, shape[2]).astype(np.int64)
+    low, high = sides.min(axis=0), sides.max(axis=0)
     count = high - low
     first = np.repeat(low - (np.cumsum(count) - count), count)
-    found: Int = (first + np.arange(count.sum())) * (columns + 1) + np.repeat(column, count)
-    return found
+    depth = np.repeat(slices, lengths)[level]
+    return np.repeat(depth, count), np.repeat(row, count), first + np.arange(first.size)

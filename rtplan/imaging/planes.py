@@ -67,17 +67,20 @@ def planes_of(contours: Contours) -> Planes:
         raise StructureError("A structure has no contour that encloses an area.")
     normal = normals[int(np.argmax(areas))] / areas.max()
     normal = normal * np.sign(normal[np.argmax(np.abs(normal))])
-    spread = max(float(np.ptp(ring @ normal)) for ring in rings)
+    lengths = np.array([len(ring) for ring in rings])
+    first = np.cumsum(lengths) - lengths
+    heights = np.concatenate(rings) @ normal
+    spread = float((np.maximum.reduceat(heights, first) - np.minimum.reduceat(heights, first)).max())
     if spread > 1.0:
         raise StructureError(
             f"The contours are not flat and parallel: one leaves its plane by {spread:.1f} mm.",
             action="export the structure as closed planar contours of one orientation.",
         )
-    at = np.array([float(np.mean(ring @ normal)) for ring in rings])
+    at = np.add.reduceat(heights, first) / lengths
     order = np.argsort(at, kind="stable")
     starts = np.flatnonzero(np.diff(at[order], prepend=-np.inf) > PLANE_TOLERANCE_MM)
     groups = np.split(order, starts[1:])
-    means = np.array([at[group].mean() for group in groups])
+    means = np.add.reduceat(at[order], starts) / np.array([len(group) for group in groups])
     return Planes(normal, means, tuple(tuple(rings[i] for i in group) for group in groups))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from rtplan.domain import Contours
 from rtplan.domain.notice import Severity
-from rtplan.imaging.crossing import cross, crosses_itself, doubtful_area, plane_axes, shared_area
+from rtplan.imaging.crossing import cross, doubtful_area, plane_axes, shared_area, which_cross_themselves
 from rtplan.imaging.planes import GAP_SPACINGS, Planes, area_vectors, planes_of
 from rtplan.imaging.raster import contains, ring_area
 
@@ -27,13 +28,25 @@ SAME_MM = 1e-3
 REDRAW = "correct the contours in the system that drew them."
 
 
-def off_plane_mm(points: Float) -> float:
-    """Return the largest distance of points, shape (n, 3), from their plane, mm."""
-    if np.ptp(points[:, 2]) < 1e-9:
-        return 0.0
+def off_planes_mm(rings: Sequence[Float]) -> list[float]:
+    """Return the largest distance of each ring's points, shape (n, 3), from their plane, mm."""
+    first = _firsts(rings)
+    heights = np.concatenate(rings)[:, 2]
+    tall = np.maximum.reduceat(heights, first) - np.minimum.reduceat(heights, first)
+    return [0.0 if mm < 1e-9 else _off_plane_mm(ring) for ring, mm in zip(rings, tall.tolist(), strict=True)]
+
+
+def _off_plane_mm(points: Float) -> float:
     spread = points - points.mean(axis=0)
     normal = np.linalg.svd(spread, full_matrices=False)[2][-1]
     return float(np.abs(spread @ normal).max())
+
+
+def _firsts(rings: Sequence[Float]) -> NDArray[np.int64]:
+    """Return where each ring begins in the row of all their points."""
+    lengths = np.array([len(ring) for ring in rings])
+    firsts: NDArray[np.int64] = np.cumsum(lengths) - lengths
+    return firsts
 
 
 def areas_mm2(rings: Sequence[Float]) -> Float:
@@ -47,10 +60,18 @@ def without_twins(rings: Sequence[Float]) -> list[Float]:
 
     Rings of one plane combine by exclusive or: one that stands twice would erase itself.
     """
-    kept: dict[bytes, Float] = {}
-    for ring in rings:
-        rounded = np.rint(ring / SAME_MM).astype(np.int64)
-        key = rounded[np.lexsort(rounded.T)].tobytes()
+    if not rings:
+        return []
+    whole = np.rint(np.concatenate(rings) / SAME_MM).astype(np.int64)
+    first = _firsts(rings)
+    sums = [tuple(three) for three in np.add.reduceat(whole, first).tolist()]  # of twins they are alike
+    alike = Counter(sums)
+    kept: dict[object, Float] = {}
+    for n, (ring, three) in enumerate(zip(rings, sums, strict=True)):
+        key: object = n
+        if alike[three] > 1:
+            rounded = whole[first[n] : first[n] + len(ring)]
+            key = rounded[np.lexsort(rounded.T)].tobytes()
         kept.setdefault(key, ring)
     return list(kept.values())
 
@@ -81,9 +102,9 @@ def judge(contours: Contours, say: Say) -> None:
 
 
 def _crossings(flat: Sequence[Sequence[Float]], total: float, say: Say) -> None:
-    doubts = [
-        doubtful_area(ring) for plane in flat for ring in plane if len(ring) > 3 and crosses_itself(ring)
-    ]
+    rings = [ring for plane in flat for ring in plane if len(ring) > 3]
+    crossed = which_cross_themselves(rings)
+    doubts = [doubtful_area(ring) for ring, bad in zip(rings, crossed, strict=True) if bad]
     if doubts and sum(doubts) > DOUBT * total:
         message = (
             f"{len(doubts)} contours cross themselves: up to {100 * sum(doubts) / total:.1f} % of the volume "

@@ -103,11 +103,21 @@ def contour_sequence(contours: Iterable[Contour]) -> RawDataElement:
     return RawDataElement(Tag("ContourSequence"), None, len(value), value, 0, True, True)
 
 
+def image_sequence(class_uid: str, uids: Iterable[str]) -> RawDataElement:
+    """Return a ContourImageSequence as `contour_sequence` returns its own."""
+    value = b"".join(_element(_ITEM, _reference(class_uid, uid)) for uid in uids)
+    return RawDataElement(Tag("ContourImageSequence"), None, len(value), value, 0, True, True)
+
+
+def _reference(class_uid: str, uid: str) -> bytes:
+    return _element(_CLASS, class_uid.encode(), b"\0") + _element(_INSTANCE, uid.encode(), b"\0")
+
+
 def _item(number: int, contour: Contour) -> bytes:
     content = b""
     if contour.image is not None:
         class_uid, uid, frame = contour.image
-        reference = _element(_CLASS, class_uid.encode(), b"\0") + _element(_INSTANCE, uid.encode(), b"\0")
+        reference = _reference(class_uid, uid)
         if frame is not None:
             reference += _element(_FRAME, str(frame).encode())
         content = _element(_IMAGES, _element(_ITEM, reference))

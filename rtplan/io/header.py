@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -51,10 +52,17 @@ CLASS_UIDS = {name: uid for uid, name in reversed(SOP_CLASSES.items())}
 SHORTEST_NAME = 4
 _UID = re.compile(r"^[0-9][0-9.]{0,63}$")
 _CODE = re.compile(r"^[A-Za-z0-9_ ]{0,20}$")
+#: One code or UID of plain letters and what pads it.
+_PLAIN = re.compile(rb"([A-Za-z0-9_.]+)[ \0]?")
+#: All that a list of decimal strings is made of.
+_DECIMAL = b"0123456789+-.eE\\"
 
 
 def text(header: Dataset, keyword: str, default: str = "") -> str:
     """Return a value as stripped text without control characters, or the default when absent."""
+    plain = _plain(header, keyword)
+    if plain is not None:
+        return plain
     value = _value(header, keyword)
     if value is None:
         return default
@@ -166,6 +174,30 @@ def array(header: Dataset, keyword: str) -> NDArray[np.float64]:
     return values
 
 
+def arrays(headers: Sequence[Dataset], keyword: str) -> list[NDArray[np.float64]]:
+    """Return `array` of each of many items; plain numbers of all of them are converted at once."""
+    texts = [raw_text(header, keyword) for header in headers]
+    plain = [(said or "").strip(" \0").encode() for said in texts]
+    together = b"\\".join([*plain, b"0"])
+    if all(plain) and not together.translate(None, _DECIMAL):
+        counts = [said.count(b"\\") + 1 for said in plain]
+        values = _split(together.decode())
+        if values.size == sum(counts) + 1 and np.isfinite(values).all():
+            ends = np.cumsum(counts).tolist()
+            return [values[end - count : end] for end, count in zip(ends, counts, strict=True)]
+    return [array(header, keyword) for header in headers]
+
+
+def _split(said: str) -> NDArray[np.float64]:
+    """Return the numbers between backslashes up to the first that is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # an error in later versions of numpy
+        try:
+            return np.fromstring(said, dtype=np.float64, sep="\\")
+        except ValueError:
+            return np.zeros(0)
+
+
 def whole(header: Dataset, keyword: str, default: int | None = None) -> int:
     """Return a whole number.
 
@@ -211,12 +243,20 @@ def raw_text(header: Dataset, keyword: str) -> str | None:
     element: Any = header.get_item(tag)
     if getattr(element, "is_raw", False) and element.VR in ("DS", "IS", None, "UN"):
         value = element.value
-        if isinstance(value, bytes) and pydicom.datadict.dictionary_VR(tag) in ("DS", "IS"):
+        if isinstance(value, bytes) and _dictionary_vr(tag) in ("DS", "IS"):
             try:
                 return value.decode("ascii")
             except UnicodeDecodeError:
                 raise DicomError(f"{keyword} is damaged.", where=place(header)) from None
     return None
+
+
+def raw_bytes(header: Dataset, keyword: str) -> bytes | None:
+    """Return the bytes of a value that pydicom has not yet converted, else None."""
+    tag = _tag(keyword)
+    element: Any = header.get_item(tag) if tag in header else None
+    value = element.value if getattr(element, "is_raw", False) else None
+    return value if isinstance(value, bytes) else None
 
 
 def vr_of(header: Dataset, tag: BaseTag) -> str:
@@ -251,6 +291,21 @@ def place(header: Dataset) -> str:
 @cache
 def _tag(keyword: str) -> BaseTag:
     return Tag(keyword)
+
+
+@cache
+def _dictionary_vr(tag: BaseTag) -> str:
+    return str(pydicom.datadict.dictionary_VR(tag))
+
+
+def _plain(header: Dataset, keyword: str) -> str | None:
+    """Return one code or UID of plain letters that pydicom has not yet converted (it would say the same)."""
+    raw = raw_bytes(header, keyword)
+    tag = _tag(keyword)
+    if raw is None or _dictionary_vr(tag) not in ("CS", "UI"):
+        return None
+    found = _PLAIN.fullmatch(raw) if header.get_item(tag).VR in ("CS", "UI", None) else None
+    return found[1].decode("ascii") if found else None
 
 
 def _value(header: Dataset, keyword: str) -> Any:

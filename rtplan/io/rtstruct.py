@@ -96,6 +96,7 @@ class _StructureReader:
     def read(self) -> StructureSet:
         self.notices: list[Notice] = []
         self.drawn_on: dict[str, None] = {}
+        self.seen: set[bytes] = set()
         rois = self._rois()
         contours = self._by_roi("ROIContourSequence")
         self._orphans(set(contours) - set(rois))
@@ -188,21 +189,32 @@ class _StructureReader:
         return unique
 
     def _rings(self, name: str, contours: list[Dataset]) -> list[NDArray[np.float64]]:
-        rings, left = [], Counter[str]()
+        closed, left = [], Counter[str]()
         for contour in (c for item in contours for c in hd.items(item, "ContourSequence")):
-            for image in hd.items(contour, "ContourImageSequence"):
-                self.drawn_on[hd.uid(image, "ReferencedSOPInstanceUID")] = None
+            self._note_images(contour)
             kind = hd.code(contour, "ContourGeometricType")
-            if kind not in CLOSED:
+            if kind in CLOSED:
+                closed.append(contour)
+            else:
                 left[kind or "untyped"] += 1
-                continue
-            rings.append(self._ring(name, contour))
+        values = hd.arrays(closed, "ContourData")
+        rings = [self._ring(name, contour, own) for contour, own in zip(closed, values, strict=True)]
         full = [ring for ring in rings if len(ring) >= 3]
         areas = faults.areas_mm2(full)
         held = [ring for ring, area in zip(full, areas, strict=True) if area >= faults.NO_AREA_MM2]
         left["degenerate"] += len(rings) - len(held)
         self._say_left(name, left)
         return held
+
+    def _note_images(self, contour: Dataset) -> None:
+        """Note on which images a contour was drawn; equal bytes (contours of one slice) are read once."""
+        raw = hd.raw_bytes(contour, "ContourImageSequence")
+        if raw is not None and raw in self.seen:
+            return
+        for image in hd.items(contour, "ContourImageSequence"):
+            self.drawn_on[hd.uid(image, "ReferencedSOPInstanceUID")] = None
+        if raw is not None:
+            self.seen.add(raw)
 
     def _say_left(self, name: str, left: Counter[str]) -> None:
         opened = sum(left[kind] for kind in OPEN)
@@ -217,8 +229,7 @@ class _StructureReader:
             message = f"{left[kind]} {kind} contours are left out: they enclose no volume."
             self._say("CONTOUR_LEFT_OUT", "info", message, name)
 
-    def _ring(self, name: str, contour: Dataset) -> NDArray[np.float64]:
-        values = hd.array(contour, "ContourData")
+    def _ring(self, name: str, contour: Dataset, values: NDArray[np.float64]) -> NDArray[np.float64]:
         stated = hd.whole(contour, "NumberOfContourPoints", values.size // 3)
         if values.size != 3 * stated:
             raise DicomError(
@@ -237,7 +248,7 @@ class _StructureReader:
             message = "The structure holds no closed contour; it is left out."
             self._say("STRUCTURE_EMPTY", "info", message, name)
             return None
-        bent = [mm for mm in map(faults.off_plane_mm, rings) if mm > faults.PLANE_TOLERANCE_MM]
+        bent = [mm for mm in faults.off_planes_mm(rings) if mm > faults.PLANE_TOLERANCE_MM]
         if bent:
             message = (
                 f"{len(bent)} contours are called planar, but their points lie up to {max(bent):.2f} mm off "

@@ -20,7 +20,7 @@ from rtplan.imaging.contour import contours_of, mask_on
 from rtplan.imaging.keyhole import keyholes
 from rtplan.imaging.planes import area_vectors, volume_cc
 from rtplan.io import modules as md
-from rtplan.io.contour_items import DECIMALS, Contour, contour_sequence, decimal_texts
+from rtplan.io.contour_items import DECIMALS, Contour, contour_sequence, decimal_texts, image_sequence
 from rtplan.io.roi_names import colour, short_names
 from rtplan.io.tps import Profile, load
 
@@ -170,9 +170,8 @@ def _structure_set(header: FileDataset, stamp: md.Stamp, label: str, frame: str,
         return
     series = Dataset()
     series.SeriesInstanceUID = source.series_uid
-    series.ContourImageSequence = md.sequence(
-        *(md.reference(source.sop_class_uid, uid) for uid in dict.fromkeys(source.sop_uids))
-    )
+    series.set_original_encoding(True, True, default_encoding)  # so that its bytes are written untouched
+    series[Tag("ContourImageSequence")] = image_sequence(source.sop_class_uid, dict.fromkeys(source.sop_uids))
     study = md.reference("1.2.840.10008.3.1.2.3.1", source.study_uid)  # Detached Study Management
     study.RTReferencedSeriesSequence = md.sequence(series)
     item.RTReferencedStudySequence = md.sequence(study)

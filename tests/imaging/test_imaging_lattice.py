@@ -37,6 +37,10 @@ def test_rings_beyond_the_lattice_are_cut_and_others_are_not_taken():
     wanted = np.zeros((1, 6, 8), bool)
     wanted[0, :3, 2:] = True
     np.testing.assert_array_equal(filled, wanted)
+    stairs = np.array([[1.5, 1.5], [1.5, 4.5], [2.5, 4.5], [2.5, 6.5], [9.5, 6.5], [9.5, 1.5]])
+    wanted = np.zeros((1, 6, 8), bool)  # the edge that closes it lies below the last row
+    wanted[0, 2:, 2:5] = wanted[0, 3:, 5:7] = True
+    np.testing.assert_array_equal(lattice_fill([(0, [stairs])], (1, 6, 8)), wanted)
     assert lattice_fill([(0, [square + 0.2])], (1, 6, 8)) is None
     assert lattice_fill([(0, [square @ np.array([[1.0, 1.0], [0.0, 1.0]])])], (1, 6, 8)) is None
     assert not stack_rings(np.zeros((2, 3, 3), bool))

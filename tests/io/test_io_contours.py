@@ -2,12 +2,18 @@
 
 import numpy as np
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from scipy.spatial.transform import Rotation
 
 from rtplan.domain import Contours, Grid, Structure
+from rtplan.errors import DicomError
 from rtplan.imaging.contour import fraction_on
-from rtplan.imaging.crossing import cross, crosses_itself, doubtful_area, shared_area
+from rtplan.imaging.crossing import cross, crosses_itself, doubtful_area, shared_area, which_cross_themselves
+from rtplan.io import header as hd
 from rtplan.io import rtstruct
+from rtplan.io.contour_faults import without_twins
 from rtplan.io.truncation import beyond_dose
 
 TURN = Rotation.from_euler("xyz", (14, -9, 31), degrees=True).as_matrix()
@@ -197,3 +203,44 @@ def test_a_structure_that_leads_far_astray_is_no_trap():
     ring = np.array([(10.0, 10, 9), (1e8, 10, 9), (1e8, 1e8, 9)])
     (notice,) = beyond_dose([Structure("Rectum", "ORGAN", Contours((ring,), "1.2.3"))], grid, "the dose CT")
     assert "100.0 % of Rectum" in notice.message
+
+
+def test_many_polygons_are_judged_as_each_alone():
+    rng = np.random.default_rng(11)
+    rings = [np.round(rng.uniform(0, 8, (n, 2)), rng.integers(0, 2)) for n in rng.integers(3, 7, 200)]
+    alone = [crosses_itself(ring) for ring in rings]
+    assert 20 < sum(alone) < 180
+    np.testing.assert_array_equal(which_cross_themselves(rings), alone)
+    assert which_cross_themselves([]).shape == (0,)
+
+
+def test_rings_of_one_sum_of_points_are_no_twins():
+    square = np.array([(0, 0, 1), (4, 0, 1), (4, 4, 1), (0, 4, 1)], float)
+    diamond = np.array([(2, 0, 1), (4, 2, 1), (2, 4, 1), (0, 2, 1)], float)
+    kept = without_twins([square, diamond, square[::-1], diamond[[1, 2, 3, 0]]])
+    assert [ring.tolist() for ring in kept] == [square.tolist(), diamond.tolist()]
+
+
+def item(text):
+    made = Dataset()
+    tag = Tag("ContourData")
+    made[tag] = RawDataElement(tag, None, len(text), text, 0, True, True)
+    return made
+
+
+@pytest.mark.parametrize("last", [b"2.5.1", b"2-1", b"1_0", b"nan", b"1e999", b"2 5", b"0x1p3", b"\\1"])
+def test_numbers_read_together_are_those_read_alone(last):
+    good = [item(b"1\\-2.5\\+3e1 "), item(b"0.1\\.7\\16777217.000001\0"), item(b" 4\\ 5 \\6")]
+    for taken in (good, good[:2]):
+        got = hd.arrays(taken, "ContourData")
+        assert [one.tolist() for one in got] == [hd.array(one, "ContourData").tolist() for one in taken]
+    assert got[1].tolist() == [0.1, 0.7, 16777217.000001]
+    assert hd.arrays([], "ContourData") == []
+    broken = [*good[:2], item(b"1\\" + last)]
+    try:
+        alone = hd.array(broken[-1], "ContourData").tolist()
+    except DicomError:
+        with pytest.raises(DicomError):
+            hd.arrays(broken, "ContourData")
+    else:
+        assert hd.arrays(broken, "ContourData")[-1].tolist() == alone
