@@ -28,6 +28,8 @@ FEWEST, MOST = 10.0, 26.0
 ERROR = 0.07
 #: Voxels per side of the dose that the span is taken from.
 FINEST_LOOK = 16
+#: Most places of the first lattice in all planes.
+MOST_PLACES = 150_000
 #: Longest side of a lattice cell, mm.
 LONGEST_MM = 8.0
 #: Each next side is this much smaller; times as many cells.
@@ -76,22 +78,23 @@ def dvhs(structure: Structure, doses: Sequence[Dose], settings: Settings | None 
     for dose in doses[1:]:
         doses[0].demand_same_grid(dose)
     _demand_frame(structure, doses[0].grid)
-    read = _refined(structure, doses, settings)
-    return tuple(_finish(structure.name, read, i, dose) for i, dose in enumerate(doses))
+    read = _refined(structure, doses[0], settings)
+    rest = (_finish(structure.name, read.under(dose), dose) for dose in doses[1:])
+    return (_finish(structure.name, read, doses[0]), *rest)
 
 
-def _refined(structure: Structure, doses: Sequence[Dose], settings: Settings) -> Sampled:
+def _refined(structure: Structure, dose: Dose, settings: Settings) -> Sampled:
     """Return the first sampling whose error is within the tolerance."""
     read = None
-    for cells in _levels(structure, doses[0], settings):
+    for cells in _levels(structure, dose, settings):
         if read is not None and len(cells.volume_cc) > settings.most_cells:
             break
-        read = Sampled.of(cells, doses[:1], settings)
+        read = Sampled.of(cells, dose, settings)
         _demand_covered(structure.name, read)
         if _error_left(read, settings) <= 1.0 or GROWTH * len(cells.volume_cc) > settings.most_cells:
             break
     assert read is not None
-    return read if len(doses) == 1 else Sampled.of(read.cells, doses, settings)
+    return read
 
 
 def _demand_frame(structure: Structure, grid: Grid) -> None:
@@ -131,12 +134,22 @@ def _first_step(solid: Solid, thickness: float, dose: Dose, settings: Settings) 
     heights = solid.heights_mm
     gap = float(np.median(np.diff(heights))) if len(heights) > 1 else thickness
     radii = np.concatenate([plane.radii_mm for plane in solid.levels[0]])
-    root = min(float((np.pi * (radii**2).sum() * gap) ** (1 / 3)), 1.6 * float(np.median(radii)))
+    root = min(float((np.pi * (radii**2).sum() * gap) ** (1 / 3)), 1.6 * _middle_radius(radii))
     span, highest = _span(solid, dose)
     if not np.isfinite(span):
         raise DoseError("The dose holds values that are not finite where the structure lies.")
     across = np.sqrt(ERROR * span / (settings.tolerance_gy * max(highest / 60.0, 1e-6)))
-    return float(min(max(root / min(max(across, FEWEST), MOST), 0.02), LONGEST_MM))
+    step = min(max(root / min(max(across, FEWEST), MOST), 0.02), LONGEST_MM)
+    low, high = solid.box_mm
+    places = float((high[0] - low[0]) * (high[1] - low[1])) * sum(len(level) for level in solid.levels)
+    return float(max(step, np.sqrt(places / MOST_PLACES)))
+
+
+def _middle_radius(radii: Float) -> float:
+    """Return the radius that half of the area has in smaller rings, mm."""
+    radii = np.sort(radii)
+    area = np.cumsum(radii * radii)
+    return float(radii[np.searchsorted(area, 0.5 * area[-1])])
 
 
 def _span(solid: Solid, dose: Dose) -> tuple[float, float]:
@@ -154,7 +167,7 @@ def _span(solid: Solid, dose: Dose) -> tuple[float, float]:
 
 def _error_left(read: Sampled, settings: Settings) -> float:
     """Return the error left in the leading metrics, for convergence with the square, over the tolerance."""
-    a, b = read.coarse[0], read.ramps[0].curve(PARTS[settings.caps])
+    a, b = read.coarse, read.ramps.curve(PARTS[settings.caps])
     shares = np.array([0.985, 0.98, 0.975, 0.5, 0.025, 0.02, 0.015])
     worst = float(np.abs(a.doses_at(shares) - b.doses_at(shares)).max())
     allowed = settings.tolerance_gy * max(b.max_gy / 60.0, 1e-6)
@@ -173,25 +186,25 @@ def _demand_covered(name: str, sampled: Sampled) -> float:
     return covered
 
 
-def _finish(name: str, read: Sampled, number: int, dose: Dose) -> Dvh:
+def _finish(name: str, read: Sampled, dose: Dose) -> Dvh:
     settings = read.settings
     covered = _demand_covered(name, read)
     held = read.cells.labels()
-    ramps = read.ramps[number]
+    ramps = read.ramps
     curves = {
         caps: ramps.curve(parts)
         for caps, parts in PARTS.items()
         if caps == settings.caps or (held & set(parts) and held != {CORE})
     }
-    grain = float(np.median(read.reads[number].span_gy))
+    grain = float(np.median(read.read.span_gy))
     upper = None
     if settings.outside == "bounds" and covered < 1.0 - 1e-6:
         highest = float(dose.array.max())
-        upper = read.reads[number].ramps(read.cells, read.covered, highest).curve(PARTS[settings.caps])
+        upper = read.read.ramps(read.cells, read.covered, highest).curve(PARTS[settings.caps])
     return Dvh(
         name=name,
         curves=curves,
-        coarse=read.coarse[number],
+        coarse=read.coarse,
         covered_fraction=covered,
         settings=settings,
         upper=upper,
@@ -199,5 +212,5 @@ def _finish(name: str, read: Sampled, number: int, dose: Dose) -> Dvh:
         fractions=dose.fractions,
         notes=read.cells.notes,
         grain_gy=grain,
-        doubt=doubt_of(read.cells, ramps, PARTS[settings.caps], (read.reads[number].steep_gy_mm, grain)),
+        doubt=doubt_of(read.cells, ramps, PARTS[settings.caps], (read.read.steep_gy_mm, grain)),
     )

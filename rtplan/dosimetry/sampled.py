@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -64,55 +63,54 @@ class Read:
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """One structure's cells with any number of doses read in them.
+    """One structure's cells with a dose read in them.
 
     Parameters
     ----------
     cells : Cells
     covered : ndarray of bool, shape (n,)
         Whether each cell's centroid lies inside the dose grid.
-    reads : tuple of Read
-        By dose.
+    read : Read
     settings : Settings
     """
 
     cells: Cells
     covered: NDArray[np.bool_]
-    reads: tuple[Read, ...]
+    read: Read
     settings: Settings
 
     @classmethod
-    def of(cls, cells: Cells, doses: Sequence[Dose], settings: Settings) -> Sampled:
-        """Read doses on one grid in a structure's cells; raise DoseError where one is not finite."""
-        within = _covered(cells, doses[0].grid)
-        return cls(cells, within, tuple(_read(cells, dose, settings) for dose in doses), settings)
+    def of(cls, cells: Cells, dose: Dose, settings: Settings) -> Sampled:
+        """Read a dose in a structure's cells; raise DoseError where it is not finite."""
+        return cls(cells, _covered(cells, dose.grid), _read(cells, dose, settings), settings)
+
+    def under(self, dose: Dose) -> Sampled:
+        """Return the same cells under another dose on the same grid."""
+        return replace(self, read=_read(self.cells, dose, self.settings))
 
     @cached_property
-    def ramps(self) -> tuple[Ramps, ...]:
-        """Volumes of the parts under each dose; 0 Gy outside the grid."""
-        return tuple(read.ramps(self.cells, self.covered) for read in self.reads)
+    def ramps(self) -> Ramps:
+        """Volumes of the parts by dose; 0 Gy outside the grid."""
+        return self.read.ramps(self.cells, self.covered)
 
     @cached_property
-    def coarse(self) -> tuple[Curve, ...]:
-        """The chosen policy's curves from coarse cells: each the sum of the cells that are its parts."""
+    def coarse(self) -> Curve:
+        """The chosen policy's curve from coarse cells: each the sum of the cells that are its parts."""
         cells, labels = self.cells, PARTS[self.settings.caps]
         chosen = np.isin(cells.label, labels)
         parent = cells.parent[chosen]
         volume = cells.volume_cc[chosen]
         weight = np.bincount(parent, volume)
         held = np.flatnonzero(weight)
-        curves = []
-        for read, ramps in zip(self.reads, self.ramps, strict=True):
-            dose = np.where(self.covered, read.mean_gy, 0.0)[chosen]
-            mean = np.bincount(parent, volume * dose)[held] / weight[held]
-            square = volume * (dose * dose + read.span_gy[chosen] ** 2 / 12.0)
-            spread = np.bincount(parent, square)[held] / weight[held] - mean * mean
-            spans = mean, np.sqrt(12.0 * np.maximum(spread, 0.0))
-            ends = ramps.extremes_gy[list(labels)]
-            extremes = np.array([[np.nanmin(ends[:, 0]), np.nanmax(ends[:, 1])]])
-            alike = np.zeros(len(held), np.int64)
-            curves.append(accumulate(spans, weight[held].astype(float), alike, extremes).curve([0]))
-        return tuple(curves)
+        dose = np.where(self.covered, self.read.mean_gy, 0.0)[chosen]
+        mean = np.bincount(parent, volume * dose)[held] / weight[held]
+        square = volume * (dose * dose + self.read.span_gy[chosen] ** 2 / 12.0)
+        spread = np.bincount(parent, square)[held] / weight[held] - mean * mean
+        spans = mean, np.sqrt(12.0 * np.maximum(spread, 0.0))
+        ends = self.ramps.extremes_gy[list(labels)]
+        extremes = np.array([[np.nanmin(ends[:, 0]), np.nanmax(ends[:, 1])]])
+        alike = np.zeros(len(held), np.int64)
+        return accumulate(spans, weight[held].astype(float), alike, extremes).curve([0])
 
     def covered_fraction(self) -> float:
         """Return the part of the chosen solid's volume that lies inside the dose grid."""

@@ -26,6 +26,8 @@ Float = NDArray[np.float64]
 SAME_PLANE_MM = 0.02
 #: A gap wider than this many median gaps is not bridged: the structure ends and begins again.
 BRIDGED_GAPS = 4.0
+#: Odd numbers that mix a point's places and its ring's number into one.
+_PRIMES = np.array([73856093, 19349663, 83492791, 2654435761], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,9 @@ class Solid:
         StructureError
             If there is no ring of at least three points, or rings are not planar and parallel.
         """
-        kept = _cleaned(contours.rings)
+        kept, left_out = _cleaned(contours.rings)
         if not kept:
             raise StructureError("The structure has no closed contour.", where=name)
-        left_out = len(contours.rings) - len(kept)
         notes = (f"{left_out} contours of 1 or 2 points left out",) if left_out else ()
         counts = np.array([len(ring) for ring in kept])
         points = np.concatenate(kept)
@@ -136,12 +137,12 @@ class Solid:
 Member = tuple[Float, float]
 
 
-def _cleaned(rings: Sequence[Float]) -> list[Float]:
-    """Drop repeated points, the closing one included, and then rings of fewer than three."""
+def _cleaned(rings: Sequence[Float]) -> tuple[list[Float], int]:
+    """Return rings without repeated points (the closing one is one), and how many had fewer than three."""
     counts = np.array([len(ring) for ring in rings], dtype=np.int64)
     counts = counts[counts >= 3]
     if not len(counts):
-        return []
+        return [], len(rings)
     points = np.concatenate([ring for ring in rings if len(ring) >= 3])
     stops = np.cumsum(counts)
     before = np.arange(-1, len(points) - 1)
@@ -149,17 +150,32 @@ def _cleaned(rings: Sequence[Float]) -> list[Float]:
     step = points - points[before]
     keep = step[:, 0] ** 2 + step[:, 1] ** 2 + step[:, 2] ** 2 > 1e-12
     left = np.add.reduceat(keep, stops - counts, dtype=np.int64)
-    parts = np.split(points[keep], np.cumsum(left)[:-1])
-    return [loop for part in parts for loop in _loops(part) if len(loop) >= 3]
+    points = points[keep]
+    twice = _maybe_twice(points, left)
+    kept, left_out = [], len(rings) - len(counts)
+    for part, doubtful in zip(np.split(points, np.cumsum(left)[:-1]), twice.tolist(), strict=True):
+        loops = [loop for loop in (_loops(part) if doubtful else [part]) if len(loop) >= 3]
+        kept += loops
+        left_out += not loops
+    return kept, left_out
+
+
+def _maybe_twice(points: Float, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each ring may come to one of its points twice: true wherever it does, and hardly elsewhere."""
+    places = np.rint(points * 1e6).astype(np.int64)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    mixed = (places * _PRIMES[:3]).sum(axis=1) + owner * _PRIMES[3]
+    order = np.argsort(mixed, kind="stable")
+    again = mixed[order]
+    held = np.zeros(len(counts), np.bool_)
+    held[owner[order[1:][again[1:] == again[:-1]]]] = True
+    return held
 
 
 def _loops(ring: Float) -> list[Float]:
     """Cut a ring where it comes back to one of its points (a keyhole to a hole, a figure of eight)."""
     places: dict[bytes, int] = {}
     rounded = np.round(ring, 6) + 0.0
-    _, first = np.unique(rounded, axis=0, return_index=True)
-    if len(first) == len(ring):
-        return [ring]
     for k, point in enumerate(rounded):
         before = places.setdefault(point.tobytes(), k)
         if before < k:

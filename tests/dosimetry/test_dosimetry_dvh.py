@@ -5,7 +5,8 @@ import pytest
 
 from rtplan.domain import Contours, Dose, Grid, Mask, Structure
 from rtplan.dosimetry.cells import cut
-from rtplan.dosimetry.dvh import Settings, dvh, dvhs, value
+from rtplan.dosimetry.dvh import Settings, _first_step, dvh, dvhs, value
+from rtplan.dosimetry.solid import Solid
 from rtplan.errors import DoseError, GeometryMismatch, StructureError
 
 GRID = Grid.axial((33, 33, 33), (2.5, 2.5, 2.5), (-40.0, -40.0, -40.0), "1.2")
@@ -269,6 +270,23 @@ def test_a_keyhole_is_the_hole_that_two_rings_make():
     assert one.curve.total_cc == pytest.approx(np.pi * (144 - 36) * 15 / 1000, rel=3e-3)
     assert one.curve.total_cc == pytest.approx(two.curve.total_cc, rel=3e-3)
     assert value(one, "D10%[Gy]").value == pytest.approx(value(two, "D10%[Gy]").value, abs=0.05)
+    assert one.notes == two.notes == ()
+    dots = [ring(12, 0.0, count=2), ring(12, 3.0)[[0, 0, 90]], ring(12, 3.0, count=1)]
+    assert dvh(structure(lifted + dots), ramp((1, 0, 0)), settings).notes == (
+        "3 contours of 1 or 2 points left out",
+    )
+
+
+def test_small_rings_beside_large_ones_do_not_make_the_lattice_finer():
+    large = sphere(15.0)
+    small = [
+        ring(0.8, z, centre=(20.0, 3.0 * k - 9.0))
+        for z in np.unique([r[0, 2] for r in large])
+        for k in range(7)
+    ]
+    solids = (Solid.of(structure(rings).region) for rings in (large, large + small))
+    one, both = (_first_step(solid, 2.5, ramp((1, 0, 0)), Settings()) for solid in solids)
+    assert both > 0.8 * one
 
 
 def test_a_peak_in_a_hole_is_not_the_maximum():
