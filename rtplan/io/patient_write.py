@@ -256,6 +256,7 @@ class _Writer:
                 seg.write(listed, part / "SEG.dcm", image=reference, identity=self.identity, stamp=self.stamp)
             )
         subjects = [part / f"RD_{name}.dcm" for name in self.patient.doses] or paths
+        subjects = subjects or sorted(part.glob("CT_*/*.dcm"))
         if self.export.findings and self.patient.findings and subjects:
             paths.append(sr.write(self.patient.findings, part / "SR.dcm", about=subjects, stamp=self.stamp))
         if self.export.document is not None:

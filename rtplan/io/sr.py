@@ -110,12 +110,21 @@ def _group(
         method=concepts.private(f"arm {arm}") if arm else None,
         measurements=[_measurement(finding) for finding in told] or None,
         qualitative_evaluations=[
-            QualitativeEvaluation(concepts.private(_name(finding)), NOT_EVALUABLE)
+            QualitativeEvaluation(concepts.private(name), value)
             for finding in findings
             if finding.value is None
+            for name, value in _evaluations(finding)
         ]
         or None,
     )
+
+
+def _evaluations(finding: Finding) -> list[tuple[str, Code]]:
+    """Return that a finding is not evaluable, and why."""
+    said = [(_name(finding), NOT_EVALUABLE)]
+    if finding.reason:
+        said.append((f"why not: {_name(finding)}", concepts.private(md.clipped(finding.reason, 64))))
+    return said
 
 
 def _name(finding: Finding) -> str:

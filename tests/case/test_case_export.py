@@ -1,5 +1,7 @@
 """What a case without a CT becomes for one planning system: axial, complete, whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pydicom
 import pytest
@@ -117,3 +119,17 @@ def test_the_oblique_original_for_no_system_in_particular(patient, tmp_path):
     found = {s.name: s for s in rtstruct.read(tmp_path / "d" / "RS.dcm").structures}
     got = mask_on(found["Wall"], made.grid).array
     np.testing.assert_array_equal(got, patient.structures["Wall"].region.array)
+
+
+def test_without_a_dose_the_report_is_about_the_synthetic_ct_and_says_why_not(patient, tmp_path):
+    why = "No dose was calculated."
+    withheld = Finding("NTCP", None, "1", "x", structure="Wall", verdict="not_evaluable", reason=why)
+    bare = replace(patient, structures={}, doses={}, findings=(withheld,))
+    write_dicom(bare, tmp_path / "d")
+    report = pydicom.dcmread(tmp_path / "d" / "SR.dcm")
+    evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
+    slices = {pydicom.dcmread(p).SOPInstanceUID for p in (tmp_path / "d" / "CT_SynCT").iterdir()}
+    assert {item.ReferencedSOPInstanceUID for item in evidence.ReferencedSOPSequence} == slices
+    text = report.to_json()
+    assert "Not evaluable" in text
+    assert why in text
