@@ -87,19 +87,22 @@ def _filled(rings: list[Float]) -> tuple[list[Float], float]:
 def _crossing(starts: Float, ends: Float, group: Int, owner: Int | None) -> Int:
     """Return the groups in which two edges cross strictly; with owners, only those of different ones."""
     left = np.minimum(starts[:, 0], ends[:, 0])
-    order = np.lexsort((left, group))
-    starts, ends, left, group = starts[order], ends[order], left[order], group[order]
+    span = max(float(np.ptp(starts[:, 0])), 1e-6)
+    apart = (left - left.min()) + group * (1.01 * span)  # one group beside the other
+    order = np.argsort(apart)
+    starts, ends, left, apart, group = starts[order], ends[order], left[order], apart[order], group[order]
     owners = None if owner is None else owner[order]
-    last = _last(group, left, np.maximum(starts[:, 0], ends[:, 0]))
+    right = np.maximum(starts[:, 0], ends[:, 0])
+    last = np.searchsorted(apart, apart + (right - left) + 1e-6 * span)  # never too few; see near
     floor, roof = np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1])
     count = np.maximum(last - np.arange(len(left)) - 1, 0)  # edges that begin before this one ends
     done = np.concatenate([[0], np.cumsum(count)])
     crossed: Int = np.zeros(0, np.int64)
     for low in range(0, int(done[-1]), PAIRS):
-        pair = np.arange(low, min(low + PAIRS, int(done[-1])))
-        first = np.searchsorted(done, pair, side="right") - 1
-        second = first + 1 + pair - done[first]
-        near = (floor[first] < roof[second]) & (floor[second] < roof[first])
+        here = np.diff(np.clip(done, low, low + PAIRS))
+        first = np.repeat(np.arange(len(here)), here)
+        second = first + 1 + np.arange(low, low + len(first)) - done[first]
+        near = (floor[first] < roof[second]) & (floor[second] < roof[first]) & (left[second] < right[first])
         first, second = first[near], second[near]
         if owners is not None:
             parted = owners[first] != owners[second]
@@ -110,17 +113,6 @@ def _crossing(starts: Float, ends: Float, group: Int, owner: Int | None) -> Int:
         if crossed.size and group[0] == group[-1]:
             break
     return crossed
-
-
-def _last(group: Int, left: Float, right: Float) -> Int:
-    """Return for each edge where the edges of its group that begin before its right end come to an end.
-
-    The edges are in the order of their groups, in each group in that of their left ends.
-    """
-    values, rank = np.unique(np.concatenate([left, right]), return_inverse=True)
-    key = np.tile(group, 2) * len(values) + rank
-    found: Int = np.searchsorted(key[: len(left)], key[len(left) :], side="left")
-    return found
 
 
 def _turn(a: Float, b: Float, c: Float) -> Float:

@@ -124,7 +124,12 @@ def area_vectors(rings: list[Float]) -> Float:
     points = points - np.repeat(points[first], lengths, axis=0)
     following = np.arange(1, len(points) + 1)
     following[first + lengths - 1] = first
-    (x, y, z), (u, v, w) = points.T, points[following].T
-    crossed = np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)
-    vectors: Float = 0.5 * np.add.reduceat(crossed, first, axis=0)
-    return vectors
+    x, y, z = np.ascontiguousarray(points.T)
+    u, v = x[following], y[following]
+    vectors = np.zeros((len(rings), 3))
+    vectors[:, 2] = np.add.reduceat(x * v - y * u, first)
+    if z.any():
+        w = z[following]
+        vectors[:, 0] = np.add.reduceat(y * w - z * v, first)
+        vectors[:, 1] = np.add.reduceat(z * u - x * w, first)
+    return 0.5 * vectors

@@ -94,11 +94,12 @@ def judge(contours: Contours, say: Say) -> None:
     planes = planes_of(contours)
     axes = plane_axes(planes.normal)
     flat = [[ring @ axes for ring in rings] for rings in planes.rings]
-    total = sum(abs(ring_area(ring)) for plane in flat for ring in plane)
+    areas = [[ring_area(ring) for ring in rings] for rings in flat]
+    total = sum(abs(area) for plane in areas for area in plane)
     _crossings(flat, total, say)
     _overlaps(flat, total, say)
     _gaps(planes, flat, say)
-    _directions(flat, say)
+    _directions(flat, areas, say)
 
 
 def _crossings(flat: Sequence[Sequence[Float]], total: float, say: Say) -> None:
@@ -178,8 +179,8 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _directions(flat: Sequence[Sequence[Float]], say: Say) -> None:
-    if len({ring_area(ring) > 0 for plane in flat for ring in plane}) < 2:
+def _directions(flat: Sequence[Sequence[Float]], areas: Sequence[Sequence[float]], say: Say) -> None:
+    if len({area > 0 for plane in areas for area in plane}) < 2:
         return
     turns = [turn for plane in flat for turn in _outer_turns(plane)]
     against = min(sum(turns), len(turns) - sum(turns))
