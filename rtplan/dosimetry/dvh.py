@@ -28,8 +28,10 @@ FEWEST, MOST = 10.0, 26.0
 ERROR = 0.07
 #: Voxels per side of the dose that the span is taken from.
 FINEST_LOOK = 16
-#: Most places of the first lattice in all planes.
-MOST_PLACES = 150_000
+#: A lattice follows rings down to this part of the radius that half of the area has in smaller rings.
+SMALLEST_PART = 0.6
+#: Most places of the first lattice in all planes, where its side is not the longest.
+MOST_PLACES = 120_000
 #: Longest side of a lattice cell, mm.
 LONGEST_MM = 8.0
 #: Each next side is this much smaller; times as many cells.
@@ -142,14 +144,14 @@ def _first_step(solid: Solid, thickness: float, dose: Dose, settings: Settings) 
     step = min(max(root / min(max(across, FEWEST), MOST), 0.02), LONGEST_MM)
     low, high = solid.box_mm
     places = float((high[0] - low[0]) * (high[1] - low[1])) * sum(len(level) for level in solid.levels)
-    return float(max(step, np.sqrt(places / MOST_PLACES)))
+    return float(max(step, min(np.sqrt(places / MOST_PLACES), LONGEST_MM)))
 
 
 def _middle_radius(radii: Float) -> float:
-    """Return the radius that half of the area has in smaller rings, mm."""
+    """Return the median radius; where small rings are many, a part of that which halves the area, mm."""
     radii = np.sort(radii)
     area = np.cumsum(radii * radii)
-    return float(radii[np.searchsorted(area, 0.5 * area[-1])])
+    return max(float(np.median(radii)), SMALLEST_PART * float(radii[np.searchsorted(area, 0.5 * area[-1])]))
 
 
 def _span(solid: Solid, dose: Dose) -> tuple[float, float]:
