@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -104,8 +105,13 @@ class Grid:
 
     def to_index(self, point: ArrayLike) -> Float:
         """Take patient points (x, y, z), shape (..., 3), LPS mm, to fractional indices (k, j, i)."""
-        inverse = np.linalg.inv(self.affine[:3, :3])
-        return (np.asarray(point, np.float64) - self.affine[:3, 3]) @ inverse.T
+        return (np.asarray(point, np.float64) - self.affine[:3, 3]) @ self._inverse.T
+
+    @cached_property
+    def _inverse(self) -> Float:
+        """Matrix from millimetres to indices, shape (3, 3)."""
+        inverse: Float = np.linalg.inv(self.affine[:3, :3]).astype(np.float64)
+        return inverse
 
     def corners(self) -> Float:
         """Return the outer corners of the corner voxels as patient points, shape (8, 3), LPS mm."""

@@ -145,8 +145,8 @@ class Ramps:
 
     def rows(self, labels: Sequence[int]) -> NDArray[np.int64]:
         """Return the rows of some labels."""
-        held = np.isin(np.arange(len(self.total_cc)) % len(self.extremes_gy), labels)
-        return np.flatnonzero(held)
+        parts = range(0, len(self.total_cc), len(self.extremes_gy))
+        return np.array(sorted(part + label for part in parts for label in labels), dtype=np.int64)
 
     def curve(self, labels: Sequence[int]) -> Curve:
         """Return the curve of the union of some labels.

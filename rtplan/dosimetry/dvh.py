@@ -169,7 +169,7 @@ def _span(solid: Solid, dose: Dose) -> tuple[float, float]:
 
 def _error_left(read: Sampled, settings: Settings) -> float:
     """Return the error left in the leading metrics, for convergence with the square, over the tolerance."""
-    a, b = read.coarse, read.ramps.curve(PARTS[settings.caps])
+    a, b = read.coarse, read.curve
     shares = np.array([0.985, 0.98, 0.975, 0.5, 0.025, 0.02, 0.015])
     worst = float(np.abs(a.doses_at(shares) - b.doses_at(shares)).max())
     allowed = settings.tolerance_gy * max(b.max_gy / 60.0, 1e-6)
@@ -194,7 +194,7 @@ def _finish(name: str, read: Sampled, dose: Dose) -> Dvh:
     held = read.cells.labels()
     ramps = read.ramps
     curves = {
-        caps: ramps.curve(parts)
+        caps: read.curve if caps == settings.caps else ramps.curve(parts)
         for caps, parts in PARTS.items()
         if caps == settings.caps or (held & set(parts) and held != {CORE})
     }

@@ -32,6 +32,7 @@ THINNER = 0.7
 THINNER_CAP = 1.3
 #: A rounded end is flat where the level function rises by less than this part of its depth in a gap.
 FLAT_PART = 0.01
+_WAYS = ("up", "not up", "down", "not down")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,16 +126,16 @@ class _Fields:
     def of(cls, planes: tuple[Plane, ...], lattice: Lattice) -> _Fields:
         power, rows = _powers(planes, lattice)
         gaps = [k for k in range(len(planes) - 1) if any(planes[k].up)]
-        low = power[[_row(rows, planes, k, "up") for k in gaps]]
-        high = power[[_row(rows, planes, k + 1, "down") for k in gaps]]
+        low = power[[rows[k, "up"] for k in gaps]]
+        high = power[[rows[k + 1, "down"] for k in gaps]]
         height = np.array([plane.height_mm for plane in planes])
         width = np.diff(height)[gaps]
         rise = (high - low) / width[:, None, None]
         return cls(planes, power, rows, gaps, rise, _bends(gaps, width, rise))
 
     def at(self, k: int, which: str) -> Float:
-        """Return the power function of plane k: all rings, those that go up or down, or end there."""
-        field: Float = self.power[_row(self.rows, self.planes, k, which)]
+        """Return the power function of those rings of plane k that go up or down, or end there."""
+        field: Float = self.power[self.rows[k, which]]
         return field
 
     def width_mm(self, k: int) -> float:
@@ -148,14 +149,12 @@ def _powers(planes: tuple[Plane, ...], lattice: Lattice) -> tuple[Float, dict[tu
     radii: list[float] = []
     owner: list[int] = []
     for k, plane in enumerate(planes):
-        for which in ("all", "up", "not up", "down", "not down"):
-            flags = plane.up if which.endswith("up") else plane.down
-            if which == "all" or len(set(flags)) > 1:
-                chosen = plane.chosen(which)
-                rings += [plane.rings[i] for i in chosen]
-                radii += [plane.radii_mm[i] for i in chosen]
-                owner += [len(keys)] * len(chosen)
-                keys.append((k, which))
+        for which in ("all", *(way for way in _WAYS if _mixed(plane, way))):
+            chosen = plane.chosen(which)
+            rings += [plane.rings[i] for i in chosen]
+            radii += [plane.radii_mm[i] for i in chosen]
+            owner += [len(keys)] * len(chosen)
+            keys.append((k, which))
     whole = [not (all(planes[k].up) and all(planes[k].down)) for k, _ in keys]
     reach = 2 if len(keys) == len(planes) else 6
     outline = Outline.of(rings, radii, owner)
@@ -163,14 +162,14 @@ def _powers(planes: tuple[Plane, ...], lattice: Lattice) -> tuple[Float, dict[tu
     radius *= 2.0
     radius += distance
     radius *= distance
-    return radius, {key: row for row, key in enumerate(keys)}
+    rows = {key: row for row, key in enumerate(keys)}
+    return radius, {(k, which): rows.get((k, which), rows[k, "all"]) for k, _ in keys for which in _WAYS}
 
 
-def _row(rows: dict[tuple[int, str], int], planes: tuple[Plane, ...], k: int, which: str) -> int:
-    """Return the number of the field of some rings; where all or none of a plane's rings are, of all."""
-    flags = planes[k].up if which.endswith("up") else planes[k].down
-    alike = len(set(flags)) == 1 and all(flags) != which.startswith("not")
-    return rows[k, "all" if alike else which]
+def _mixed(plane: Plane, way: str) -> bool:
+    """Whether some of a plane's rings go on (that way) and others do not."""
+    flags = plane.up if way.endswith("up") else plane.down
+    return len(flags) > 1 and any(flags) and not all(flags)
 
 
 def _bends(gaps: list[int], width: Float, rise: Float) -> Float:
@@ -202,7 +201,7 @@ def _between(fields: _Fields, lattice: Lattice, sign: int) -> Layers:
     width = widths[of]
     z = (level + 0.5) * width / counts[of]
     base = np.array([fields.planes[k].height_mm for k in fields.gaps])
-    low = fields.power[[_row(fields.rows, fields.planes, k, "up") for k in fields.gaps]][of]
+    low = fields.power[[fields.rows[k, "up"] for k in fields.gaps]][of]
     rise, bend = fields.rise[of], fields.bend[of]
     columns = (slice(None), None, None)
     low += rise * z[columns]

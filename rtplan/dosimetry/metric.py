@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -89,6 +90,7 @@ def plain(number: float) -> str:
     return np.format_float_positional(number, trim="-")
 
 
+@lru_cache(maxsize=512)
 def parse(text: str) -> Metric:
     """Read a metric.
 

@@ -94,15 +94,21 @@ class Sampled:
         return self.read.ramps(self.cells, self.covered)
 
     @cached_property
+    def curve(self) -> Curve:
+        """The chosen policy's curve."""
+        return self.ramps.curve(PARTS[self.settings.caps])
+
+    @cached_property
     def coarse(self) -> Curve:
         """The chosen policy's curve from coarse cells: each the sum of the cells that are its parts."""
         cells, labels = self.cells, PARTS[self.settings.caps]
-        chosen = np.isin(cells.label, labels)
+        chosen = np.isin(np.arange(LABELS), labels)[cells.label]
         parent = cells.parent[chosen]
         volume = cells.volume_cc[chosen]
         weight = np.bincount(parent, volume)
         held = np.flatnonzero(weight)
-        dose = np.where(self.covered, self.read.mean_gy, 0.0)[chosen]
+        dose = self.read.mean_gy if self.covered.all() else np.where(self.covered, self.read.mean_gy, 0.0)
+        dose = dose[chosen]
         mean = np.bincount(parent, volume * dose)[held] / weight[held]
         square = volume * (dose * dose + self.read.span_gy[chosen] ** 2 / 12.0)
         spread = np.bincount(parent, square)[held] / weight[held] - mean * mean
@@ -179,10 +185,10 @@ def _read(cells: Cells, dose: Dose, settings: Settings) -> Read:
 
 
 def _extremes(dose: Float, label: Labels) -> Float:
-    extremes = np.full((LABELS, 2), np.nan)
-    for part in np.flatnonzero(np.bincount(label)):
-        here = dose[label == part]
-        extremes[part] = here.min(), here.max()
+    low, high = np.full(LABELS, np.inf), np.full(LABELS, -np.inf)
+    np.minimum.at(low, label, dose)
+    np.maximum.at(high, label, dose)
+    extremes: Float = np.where(np.isfinite(low), [low, high], np.nan).T
     return extremes
 
 
