@@ -195,8 +195,13 @@ class _StructureReader:
             kind = hd.code(contour, "ContourGeometricType")
             if kind in CLOSED:
                 closed.append(contour)
+            elif kind in (*OPEN, "POINT"):
+                left[kind] += 1
             else:
-                left[kind or "untyped"] += 1
+                message = (
+                    f"A contour of {name!r} is of no kind that the standard knows ({kind or 'none said'})."
+                )
+                raise DicomError(message, where=str(self.path), action="export the structure set again.")
         values = hd.arrays(closed, "ContourData")
         rings = [self._ring(name, contour, own) for contour, own in zip(closed, values, strict=True)]
         full = [ring for ring in rings if len(ring) >= 3]
@@ -225,8 +230,8 @@ class _StructureReader:
             count = left["degenerate"]
             message = f"{count} closed contours of one or two points, or without an area, are left out."
             self._say("CONTOUR_DEGENERATE", "info", message, name)
-        for kind in sorted(set(left) - {*OPEN, "degenerate"}):
-            message = f"{left[kind]} {kind} contours are left out: they enclose no volume."
+        if left["POINT"]:
+            message = f"{left['POINT']} points are left out: they enclose no volume."
             self._say("CONTOUR_LEFT_OUT", "info", message, name)
 
     def _ring(self, name: str, contour: Dataset, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -127,6 +127,12 @@ def test_planes_without_a_contour_are_said(bare, tmp_path, left_out, severity, p
     assert f"{planes_missing} plane" in notice.message
 
 
+@pytest.mark.parametrize("kind", ["CLOSED_PLANR", "", "CLOSED_NONPLANAR"])
+def test_a_contour_of_an_unknown_kind_is_never_left_out_of_the_volume(bare, tmp_path, kind):
+    with pytest.raises(DicomError, match="no kind that the standard knows"):
+        read(bare, tmp_path, [*planes(OUTER), (kind, at(OUTER, 5))])
+
+
 def test_a_part_that_begins_elsewhere_is_no_forgotten_plane(bare, tmp_path):
     aside = planes(box(60, 80), count=9)
     contours = [c if k < 4 else aside[k] for k, c in enumerate(planes(OUTER, count=9)) if k != 4]
