@@ -19,6 +19,8 @@ from rtplan.errors import RtplanError
 from rtplan.io import rtdose, rtstruct
 from rtplan.io.crosscheck import peer_dvh
 
+#: Seed of the shifts that are run once, when all constants stand.
+HELD_OUT = 2026
 HERE = Path(__file__).resolve().parent
 NELMS = HERE.parents[1] / "shared" / "data" / "nelms2015"
 METRICS = {
@@ -140,19 +142,20 @@ def ends(cases: list[Case]) -> list[str]:
 
 
 def held_out() -> str:
-    """Return the table for shifts that no constant of the error bound was set on."""
+    """Return the table for shifts that no constant was set on and that were first looked at afterwards."""
 
     def defined(case: Case) -> tuple[np.ndarray, np.ndarray]:
         return defined_radius(case, "rounded")
 
-    (exact,), _ = run(all_cases(seed=7), [defined], Settings())
+    (exact,), _ = run(all_cases(seed=HELD_OUT), [defined], Settings())
     lines = [
         "# The DVH on shifts that were not looked at",
         "",
-        "`python benchmarks/dvh.py --held-out`; seed 7. The constants of the error bound",
+        f"`python benchmarks/dvh.py --held-out`; seed {HELD_OUT}. The constants of the error bound",
         "(`rtplan/dosimetry/bounds.py`, `doubt.py`) were set on seed 20261121, whose coverage in `dvh.md`",
-        "is therefore not a test of them. This is one, of the shifts only: shapes, radii and spacings are",
-        "the same.",
+        "is therefore not a test of them; seeds 7 and 11 were seen while they were tuned, so they",
+        f"are none either. Seed {HELD_OUT} was first run when the constants stood, and none was changed",
+        "after it. It tests new shifts only: shapes, radii, spacings and gradients are those of the tuning.",
         "",
         *table("Linear dose, 1 Gy/mm, against the defined solid", exact),
     ]

@@ -131,9 +131,20 @@ def lines_of(number: int, dose: Dose) -> list[str]:
         slack = 0.05 if metric == "Mean[Gy]" else slack
         within = min(peers) - slack <= got <= max(peers) + slack
         verdict = "yes" if within else ("exact" if abs(got - truth[metric]) <= slack else "**no**")
+        if verdict == "**no**":
+            verdict += _place(got, truth[metric], peers, read.cap_bound)
         cells = [got, read.cap_bound, value(usual, metric).value, *peers, truth[metric]]
         lines.append(f"| {NAMES[number]} | {metric} | {' | '.join(f'{x:.2f}' for x in cells)} | {verdict} |")
     return lines
+
+
+def _place(got: float, exact: float, peers: list[float], cap: float) -> str:
+    """Say where a value lies that neither the programs nor the exact integral agree with."""
+    low, high = min(peers), max(peers)
+    nearest = low if abs(low - exact) < abs(high - exact) else high
+    side = "between" if min(exact, nearest) <= got <= max(exact, nearest) else "not between"
+    programs = f"the programs' {low:.2f}–{high:.2f}"
+    return f": {got:.2f} lies {side} the exact {exact:.2f} and {programs}; cap bound {cap:.2f}"
 
 
 def main() -> None:

@@ -136,8 +136,9 @@ def starts(score: Float, span: Float, label: Labels, count: int) -> tuple[Index,
     rows, signs = [np.zeros(0, np.int64)], [np.zeros(0)]
     for part in np.nonzero(np.bincount(label, minlength=1))[0]:
         here = np.flatnonzero(label == part)
+        level, room = score.take(here), span.take(here)
         for sign in (1.0, -1.0):
-            best = here[_largest(sign * score[here] + span[here], count)]
+            best = here[_largest(room + level if sign > 0 else room - level, count)]
             rows.append(best)
             signs.append(np.full(len(best), sign))
     return np.concatenate(rows), np.concatenate(signs)
@@ -160,4 +161,6 @@ def turning(dose: Float) -> Float:
 def _largest(values: Float, count: int) -> NDArray[np.intp]:
     if len(values) <= count:
         return np.arange(len(values))
+    if count == 1:
+        return np.array([values.argmax()])
     return np.argpartition(values, -count)[-count:]

@@ -197,7 +197,7 @@ def _candidates(
 ) -> tuple[Float, Labels]:
     """Return doses of points where they may be highest or lowest, Gy, and the parts that these are of."""
     rows, (mean, span) = cells.surface.inner, spans
-    level, reach, kind = mean[rows], 0.5 * span[rows], cells.label[rows]
+    level, reach, kind = mean.take(rows), 0.5 * span.take(rows), cells.label.take(rows)
     sure, hopeful = (starts(level, part * reach, kind, INNER_STARTS)[0] for part in (0.0, 1.0))
     chosen = np.unique(rows[np.concatenate([sure, hopeful])])
     centre, width = cells.boxes(chosen)
