@@ -39,7 +39,7 @@ def command(
 
     Exit code 0: usable. 1: refused.
 
-    Example: rtplan check ../shared/data/sts/dicom/STS_040
+    Example: rtplan check PATIENT_FOLDER
     """
     look = _look(folder, names, tuple(series or ()), pixels=not headers_only, quiet=quiet or as_json)
     if as_json:

@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Convert a series, a structure set, a segmentation, a label map or a dose; or fit it to a system.
 
-    Example: rtplan convert ../shared/data/sts/dicom/STS_040/CT/image --out ct.nii.gz
+    Example: rtplan convert CT_FOLDER --out ct.nii.gz
     """
     from rtplan.io.convert import Order, convert
 
@@ -46,4 +46,5 @@ def command(
         return
     for notice in done.notices:
         typer.echo(f"{notice.severity} {notice.code}: {notice.message}", err=True)
-    typer.echo(f"{len(done.paths)} files: {done.paths[0]}" + (" …" if len(done.paths) > 1 else ""))
+    more = f" and {len(done.paths) - 1} more" if len(done.paths) > 1 else ""
+    typer.echo(f"Written: {done.paths[0]}{more}")

@@ -42,7 +42,7 @@ def command(
     for notice in done.notices:
         where = f" Where: {notice.file}." if notice.file else ""
         typer.echo(f"{notice.severity} {notice.code}: {notice.message}{where}", err=True)
-    typer.echo(f"{len(done.paths)} objects of {done.people} patients: {out}")
+    typer.echo(f"Objects: {len(done.paths)}; patients: {done.people}; folder: {out}")
 
 
 @contextmanager

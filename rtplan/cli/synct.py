@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Make a synthetic CT (HU) on the MR's own grid.
 
-    Example: rtplan synct ../shared/data/sts/dicom/STS_040/MR_T1/image --out synct.nii.gz
+    Example: rtplan synct MR_FOLDER --out synct.nii.gz
     """
     from rtplan.io.nifti import is_volume_file, write_volume
     from rtplan.learning.predict import synthesise
