@@ -163,8 +163,9 @@ def _span(solid: Solid, dose: Dose) -> tuple[float, float]:
     start = np.clip(np.floor(index.min(axis=0)).astype(int), 0, size - 1)
     stop = np.clip(np.ceil(index.max(axis=0)).astype(int) + 1, start + 1, size)
     stride = 1 + (stop - start) // FINEST_LOOK
-    values = dose.array[tuple(slice(*part) for part in zip(start, stop, stride, strict=True))]
-    return float(values.max()) - float(values.min()), float(values.max())
+    values = dose.array[tuple(slice(*part) for part in zip(start, stop, stride, strict=True))].copy()
+    highest = float(values.max())
+    return highest - float(values.min()), highest
 
 
 def _error_left(read: Sampled, settings: Settings) -> float:
