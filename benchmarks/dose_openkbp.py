@@ -132,9 +132,11 @@ def verdict(scores: Scores) -> str:
     for name, value, bar, floor in zip(
         ("dose", "DVH"), (scores.dose_score, scores.dvh_score), BAR, FLOOR, strict=True
     ):
-        met = "meets the bar" if value <= bar else "misses the bar"
-        over = "" if value <= bar else (", meets the floor" if value <= floor else ", misses the floor")
-        parts.append(f"{name} score {value:.2f} Gy {met} of {bar} Gy{over} ({floor} Gy)")
+        met = "meets" if value <= bar else "misses"
+        over = "meets" if value <= floor else "misses"
+        parts.append(
+            f"{name} score {value:.2f} Gy {met} the bar of {bar} Gy and {over} the floor of {floor} Gy"
+        )
     return "; ".join(parts) + "."
 
 
