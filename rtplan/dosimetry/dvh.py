@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid, Mask, Structure
+from rtplan.dosimetry.blas import one_thread
 from rtplan.dosimetry.cells import CORE, PARTS, Cells
 from rtplan.dosimetry.doubt import doubt_of
 from rtplan.dosimetry.histogram import Dvh, Settings
@@ -80,9 +81,10 @@ def dvhs(structure: Structure, doses: Sequence[Dose], settings: Settings | None 
     for dose in doses[1:]:
         doses[0].demand_same_grid(dose)
     _demand_frame(structure, doses[0].grid)
-    read = _refined(structure, doses[0], settings)
-    rest = (_finish(structure.name, read.under(dose), dose) for dose in doses[1:])
-    return (_finish(structure.name, read, doses[0]), *rest)
+    with one_thread():
+        read = _refined(structure, doses[0], settings)
+        rest = [_finish(structure.name, read.under(dose), dose) for dose in doses[1:]]
+        return (_finish(structure.name, read, doses[0]), *rest)
 
 
 def _refined(structure: Structure, dose: Dose, settings: Settings) -> Sampled:
