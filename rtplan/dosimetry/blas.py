@@ -16,12 +16,6 @@ def one_thread() -> AbstractContextManager[Any]:
     -----
     The DVH multiplies many small matrices; beside another busy process the threads of OpenBLAS spend most of
     their time on waiting for each other.
-
-    Examples
-    --------
-    >>> with one_thread():
-    ...     all(entry["num_threads"] == 1 for entry in _pools().select(user_api="blas").info())
-    True
     """
     limit: AbstractContextManager[Any] = _pools().limit(limits=1, user_api="blas")
     return limit
