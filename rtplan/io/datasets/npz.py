@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from rtplan.domain import Grid, Image, Mask, Patient, Structure
 from rtplan.errors import FormatError
+from rtplan.io.datasets.arrays import read_arrays
 
 _ARRAYS = ("ct", "mr", "spacing_zyx")
 
@@ -30,11 +28,7 @@ def read_npz(path: Path, *, role: str = "T1w") -> Patient:
     FormatError
         If the file is no npz, an array is missing, or the shapes differ.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile, EOFError) as broken:
-        raise FormatError("The file is no npz of plain arrays.", where=path.name) from broken
+    arrays = read_arrays(path)
     lacks = [name for name in _ARRAYS if name not in arrays]
     if lacks or arrays["ct"].ndim != 3 or arrays["ct"].shape != arrays["mr"].shape:
         raise FormatError(

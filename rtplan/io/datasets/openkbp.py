@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from rtplan.domain import Dose, Grid, Image, Mask, Patient, Plan, Prescription, Structure
 from rtplan.domain.structure import Kind
 from rtplan.errors import FormatError
+from rtplan.io.datasets.arrays import read_arrays
 
 #: Edge of the official cubic grid, voxels.
 EDGE = 128
@@ -159,11 +159,7 @@ def _upright(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _read_npz(path: Path) -> _Raw:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile, EOFError) as broken:
-        raise FormatError("The file is no npz of plain arrays.", where=path.name) from broken
+    arrays = read_arrays(path)
     lacks = [name for name in _ARRAYS if name not in arrays]
     if lacks or arrays["labels"].ndim != 3 or len({arrays[n].shape for n in _ARRAYS[:3]}) != 1:
         raise FormatError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from rtplan.domain import Grid, Mask, Patient, Structure
 from rtplan.domain.structure import Kind
 from rtplan.errors import FormatError
+from rtplan.io.datasets.arrays import read_arrays
 
 _ARRAYS = ("gland", "zones", "lesion_isup", "spacing_zyx")
 
@@ -37,11 +37,7 @@ def read_prostate(path: Path) -> Patient:
     """
     if not path.is_file():
         raise FormatError("There is no such file.", where=str(path), action="give a prostate's npz.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile, EOFError) as broken:
-        raise FormatError("The file is no npz of plain arrays.", where=path.name) from broken
+    arrays = read_arrays(path)
     lacks = [name for name in _ARRAYS if name not in arrays]
     if lacks or arrays["gland"].ndim != 3 or len({arrays[n].shape for n in _ARRAYS[:3]}) != 1:
         raise FormatError(
