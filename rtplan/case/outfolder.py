@@ -67,6 +67,12 @@ def refuse_occupied(out: Path, *, overwrite: bool) -> None:
                 where=str(out),
                 action="choose another --out.",
             )
+        if (out / "review.json").exists():
+            raise OutputError(
+                "The out folder holds readers' reviews (review.json), which would be lost.",
+                where=str(out),
+                action="choose another --out, or move review.json away first.",
+            )
 
 
 def demand_space(folder: Path, wanted_bytes: int) -> None:
