@@ -108,28 +108,28 @@ def _estimate(
     parameters: ParameterSet, histogram: Any, fractions: int | None, use_eqd2: bool, draws: tuple[int, int]
 ) -> Finding:
     from rtplan.domain import Finding
-    from rtplan.dosimetry.budget import NO_INTERVAL, draw, interval95, probabilities
+    from rtplan.dosimetry.budget import alpha_beta_row, lots
+    from rtplan.dosimetry.exposure import alone
     from rtplan.dosimetry.outcome import evaluate
     from rtplan.dosimetry.risk import detail_of, source_of
 
     outcome = evaluate(parameters, histogram, fractions, use_eqd2=use_eqd2)
-    drawn = draw(parameters, *draws)
-    interval = None
-    if drawn is not None:
-        interval = interval95(probabilities(parameters, histogram, fractions, drawn, use_eqd2=use_eqd2))
+    budget = alone(parameters, histogram, fractions, lots(parameters, *draws), use_eqd2=use_eqd2)
+    row = alpha_beta_row(parameters, histogram, fractions, use_eqd2=use_eqd2)
     return Finding(
         parameters.kind.upper(),
         outcome.value,
         "1",
         "outcome",
         structure=parameters.structure,
-        interval95=interval,
-        interval_method=drawn.method if drawn else NO_INTERVAL,
+        interval95=budget.interval95,
+        interval_method=budget.method,
         dose_kind=outcome.dose_kind,
         model=parameters.name,
         verified=parameters.verified,
         source=source_of(parameters),
-        detail=detail_of(parameters, outcome) | {"fractions": fractions},
+        detail=detail_of(parameters, outcome)
+        | {"fractions": fractions, "budget": {**budget.detail, "alpha_beta": row}},
     )
 
 
@@ -146,5 +146,9 @@ def _print(finding: Finding) -> None:
         typer.echo(f"95 % interval {100 * low:.2f} to {100 * high:.2f} % ({finding.interval_method})")
     uniform = "" if detail["geud_gy"] is None else f", gEUD {detail['geud_gy']:.3f} Gy"
     typer.echo(f"dose {finding.dose_kind}{uniform}; {finding.source}")
+    row = detail["budget"]["alpha_beta"]
+    if row:
+        values = ", ".join(f"{100 * item['value']:.2f} % at {item['alpha_beta_gy']:g} Gy" for item in row)
+        typer.echo(f"with another alpha/beta: {values}")
     for warning in detail["warnings"]:
         typer.echo(f"warning: {warning}", err=True)

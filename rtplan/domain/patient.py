@@ -77,6 +77,8 @@ class Patient:
         The plan of another system, as it is delivered.
     doses : mapping of str to Dose
         By arm.
+    samples : mapping of str to Dose
+        The plan's dose on samples of the synthetic CT, by name (``SynCT#000`` …); never arms.
     registrations : tuple of Registration
         Between the frames of reference of the images.
     findings, notices : tuple
@@ -96,9 +98,10 @@ class Patient:
     history: tuple[Record, ...] = ()
     identity: Identity = field(default_factory=Identity)
     clinical_plan: ClinicalPlan | None = None
+    samples: Mapping[str, Dose] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("images", "structures", "doses"):
+        for name in ("images", "structures", "doses", "samples"):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
 
     def with_images(self, **images: Image) -> Patient:
@@ -112,6 +115,10 @@ class Patient:
     def with_doses(self, **doses: Dose) -> Patient:
         """Return the patient with these doses added or replaced."""
         return replace(self, doses={**self.doses, **doses})
+
+    def with_samples(self, samples: Mapping[str, Dose]) -> Patient:
+        """Return the patient with these doses of samples added or replaced."""
+        return replace(self, samples={**self.samples, **samples})
 
     def with_findings(self, *findings: Finding) -> Patient:
         """Return the patient with these findings added."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rtplan.domain import Finding, Patient
-from rtplan.dosimetry.budget import NO_INTERVAL, Draws, draw, interval95, probabilities
+from rtplan.dosimetry.budget import alpha_beta_row, lots
 from rtplan.dosimetry.curves import arms_with_dose, histograms
 from rtplan.dosimetry.dvh import Dvh, Settings
+from rtplan.dosimetry.exposure import exposures, told_of
 from rtplan.dosimetry.extent import completed_fraction, is_cut
 from rtplan.dosimetry.judging import reference_arm
 from rtplan.dosimetry.outcome import Outcome, evaluate
 from rtplan.dosimetry.parameters import ParameterSet, load_set
+from rtplan.dosimetry.parts import Answers, Budget, budget_of
 from rtplan.dosimetry.protocol import Protocol
 from rtplan.errors import RtplanError
 
@@ -65,24 +66,42 @@ def _reason_against(patient: Patient, protocol: Protocol, parameters: ParameterS
 
 def _of_model(patient: Patient, protocol: Protocol, parameters: ParameterSet, ask: Ask) -> list[Finding]:
     doses = {arm: patient.doses[arm] for arm in arms_with_dose(patient)}
-    made = histograms(patient.structures[parameters.structure], doses, ask.settings)
+    made = histograms(patient.structures[parameters.structure], {**doses, **patient.samples}, ask.settings)
     if isinstance(made, RtplanError):
         return [_missing(patient, parameters, str(made))]
     fractions = {arm: doses[arm].fractions or protocol.fractions for arm in doses}
-    draws = draw(parameters, ask.samples, ask.seed)
-    outcomes = {arm: evaluate(parameters, dvh, fractions[arm]) for arm, dvh in made.items()}
-    spread = (
-        {}
-        if draws is None
-        else {arm: probabilities(parameters, dvh, fractions[arm], draws) for arm, dvh in made.items()}
-    )
-    completed = completed_fraction(patient, parameters.structure)
-    common = _Common(patient, parameters, draws, completed)
+    outcomes = {arm: evaluate(parameters, made[arm], fractions[arm]) for arm in doses}
+    drawn = lots(parameters, ask.samples, ask.seed)
+    seen = exposures(parameters, made, fractions)
+    answers = {arm: Answers(parameters, drawn, seen[arm]) for arm in doses}
+    rows = {arm: alpha_beta_row(parameters, made[arm], fractions[arm]) for arm in doses}
     reference = reference_arm(patient)
     assert reference is not None
-    findings = [common.value(arm, outcomes[arm], made[arm], spread) for arm in made]
-    findings += [common.difference(arm, reference, outcomes, spread) for arm in made if arm != reference]
+    common = _Common(patient, parameters, completed_fraction(patient, parameters.structure))
+    findings = []
+    for arm in doses:
+        budget = budget_of(answers[arm], told_of(patient, drawn, arm))
+        findings.append(common.value(arm, outcomes[arm], made[arm], _with_row(budget, rows[arm])))
+    for arm in doses:
+        if arm != reference:
+            budget = budget_of(answers[arm], told_of(patient, drawn, arm, reference), answers[reference])
+            pair = outcomes[arm], outcomes[reference]
+            row = _row_of_differences(rows[arm], rows[reference])
+            findings.append(common.difference((arm, reference), pair, _with_row(budget, row)))
     return findings
+
+
+def _with_row(budget: Budget, row: list[dict[str, float]]) -> Budget:
+    return replace(budget, detail={**budget.detail, "alpha_beta": row})
+
+
+def _row_of_differences(
+    row: list[dict[str, float]], reference: list[dict[str, float]]
+) -> list[dict[str, float]]:
+    return [
+        {"alpha_beta_gy": a["alpha_beta_gy"], "value": a["value"] - b["value"]}
+        for a, b in zip(row, reference, strict=False)
+    ]
 
 
 @dataclass(frozen=True)
@@ -91,10 +110,9 @@ class _Common:
 
     patient: Patient
     parameters: ParameterSet
-    draws: Draws | None
     completed: float
 
-    def _fields(self) -> dict[str, Any]:
+    def _fields(self, budget: Budget) -> dict[str, Any]:
         return {
             "metric": self.parameters.kind.upper(),
             "unit": "1",
@@ -105,34 +123,30 @@ class _Common:
             "verified": self.parameters.verified,
             "source": source_of(self.parameters),
             "completed_fraction": self.completed,
+            "interval95": budget.interval95,
+            "interval_method": budget.method,
         }
 
-    def value(self, arm: str, outcome: Outcome, dvh: Dvh, spread: Mapping[str, Any]) -> Finding:
+    def value(self, arm: str, outcome: Outcome, dvh: Dvh, budget: Budget) -> Finding:
         return Finding(
             value=outcome.value,
             arm=arm,
-            interval95=interval95(spread[arm]) if self.draws else None,
-            interval_method=self.draws.method if self.draws else NO_INTERVAL,
             covered_fraction=dvh.covered_fraction,
             dose_kind=outcome.dose_kind,
-            detail=detail_of(self.parameters, outcome),
-            **self._fields(),
+            detail=detail_of(self.parameters, outcome) | {"budget": budget.detail},
+            **self._fields(budget),
         )
 
-    def difference(
-        self, arm: str, reference: str, outcomes: Mapping[str, Outcome], spread: Mapping[str, Any]
-    ) -> Finding:
-        interval = interval95(spread[arm] - spread[reference]) if self.draws else None
+    def difference(self, arms: tuple[str, str], outcomes: tuple[Outcome, Outcome], budget: Budget) -> Finding:
+        spread = {"spread": True} if self.patient.reference_arm is None else {}
         return Finding(
-            value=outcomes[arm].value - outcomes[reference].value,
-            arm=arm,
-            reference_arm=reference,
+            value=outcomes[0].value - outcomes[1].value,
+            arm=arms[0],
+            reference_arm=arms[1],
             quantity="difference",
-            interval95=interval,
-            interval_method=f"paired, {self.draws.method}" if self.draws else NO_INTERVAL,
-            dose_kind=outcomes[arm].dose_kind,
-            detail={"spread": True} if self.patient.reference_arm is None else {},
-            **self._fields(),
+            dose_kind=outcomes[0].dose_kind,
+            detail=spread | {"budget": budget.detail},
+            **self._fields(budget),
         )
 
 

@@ -39,7 +39,7 @@ _DETAILS: Mapping[str, str] = {
     "alpha_beta_gy": "α/β [Gy]",
     "organ_definition": "organ",
 }
-_SAID_ELSEWHERE = ("endpoint", "dose_kind", "warnings", "spread")
+_SAID_ELSEWHERE = ("endpoint", "dose_kind", "warnings", "spread", "budget")
 
 
 def _outcome_table(item: Row, book: Book) -> Table:

@@ -135,3 +135,31 @@ def test_without_ct_the_differences_are_a_spread(patient):
 def test_protocol_without_a_model_says_so(patient):
     done = EstimateOutcome(load_protocol("sts_preop_50gy"))(patient)
     assert done.findings[0].verdict == "not_evaluable"
+
+
+def test_the_budget_says_what_was_and_what_was_not_sampled(patient):
+    plain = one(EstimateOutcome(FLAME, samples=256)(patient), arm="SynCT", metric="NTCP", quantity="value")
+    parts = plain.detail["budget"]
+    assert parts["parameters"]["share"] == 1.0
+    assert parts["parameters"]["interval95"] == list(plain.interval95)
+    assert "--dose-samples 0" in parts["dose"]["reason"]
+    assert "no published variation" in parts["contours"]["reason"]
+    assert len(parts["alpha_beta"]) == 6
+    dose = patient.doses["SynCT"]
+    described = replace(dose.source, description="40 samples")
+    samples = {
+        f"SynCT#{k:03d}": replace(dose, array=dose.array * f, source=described)
+        for k, f in enumerate(np.linspace(0.98, 1.02, 40))
+    }
+    done = EstimateOutcome(FLAME, samples=256)(patient.with_samples(samples))
+    assert not [f for f in done.findings if "#" in (f.arm or "")]
+    sampled = one(done, arm="SynCT", metric="NTCP", quantity="value")
+    assert sampled.value == plain.value
+    parts = sampled.detail["budget"]
+    assert parts["dose"]["method"] == "40 samples"
+    assert parts["dose"]["interval95"][0] < sampled.value < parts["dose"]["interval95"][1]
+    assert parts["together"]["sources"] == ["parameters", "dose"]
+    assert 0.0 < parts["dose"]["share"] < 1.0
+    assert "only SynCT" in one(done, arm="CT", metric="NTCP").detail["budget"]["dose"]["reason"]
+    change = one(done, arm="SynCT", metric="NTCP", quantity="difference").detail["budget"]
+    assert change["dose"]["share"] > parts["dose"]["share"]
