@@ -192,7 +192,7 @@ def cut(distance: Float, normal: Float, width: Float) -> tuple[Float, Float, Flo
     place = lack / reach + corner / (6.0 * safe)
     centroid = np.sign(normal) * width * np.minimum(np.maximum(place - 0.5, -0.5), 0.5)
     centroid = np.where(held & (share < 1.0), centroid, 0.0)
-    return share, np.ascontiguousarray(centroid.T), np.where(held, whole - part, whole)
+    return share, centroid.T, np.where(held, whole - part, whole)
 
 
 def _powers(top: Float, reach: Float) -> tuple[Float, Float, Float, Float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import ndimage
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
+Complex = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
@@ -78,37 +79,35 @@ class Outline:
             np.repeat(np.asarray(planes or [0] * len(counts), np.int64), counts),
         )
 
-    def neighbour(self, vertex: Index, by: int) -> Index:
-        """Return the vertex that lies ``by`` places on along the ring."""
-        start, length = self.start[vertex], self.length[vertex]
-        moved: Index = start + (vertex - start + by) % length
-        return moved
-
     def following(self) -> Index:
         """Return for every vertex the number of the next one along its ring, shape (n,)."""
         after = np.arange(1, len(self.points) + 1)
-        last = self.start + self.length == after
+        last = np.flatnonzero(self.start + self.length == after)
         after[last] = self.start[last]
         return after
 
     def ends(self) -> Float:
         """Return for every vertex the next one along its ring, mm, shape (n, 2)."""
-        ends: Float = self.points[self.following()]
+        ends = np.empty_like(self.points)
+        ends[:-1] = self.points[1:]
+        last = np.flatnonzero(self.start + self.length == np.arange(1, len(ends) + 1))
+        ends[last] = self.points[self.start[last]]
         return ends
 
     def split(self, longest_mm: float) -> Outline:
         """Return the outline with edges longer than this cut into equal parts (same polygons)."""
         edge = self.ends() - self.points
-        parts = np.maximum(np.ceil(np.hypot(edge[:, 0], edge[:, 1]) / longest_mm), 1).astype(np.int64)
-        if parts.max(initial=1) == 1:
+        length = np.sqrt(edge[:, 0] ** 2 + edge[:, 1] ** 2)
+        if length.max(initial=0.0) <= longest_mm:
             return self
+        parts = np.maximum(np.ceil(length / longest_mm), 1).astype(np.int64)
         which = np.repeat(np.arange(len(parts)), parts)
         begin = np.cumsum(parts) - parts
         share = (np.arange(len(which)) - begin[which]) / parts[which]
         ring_end = np.append(begin, len(which))[self.start + self.length]
         start = begin[self.start]
         return Outline(
-            self.points[which] + share[:, None] * edge[which],
+            self.points.take(which, axis=0) + share[:, None] * edge.take(which, axis=0),
             start[which],
             (ring_end - start)[which],
             self.radius[which],
@@ -161,22 +160,29 @@ def signed_at(points: Float, outline: Outline) -> tuple[Float, Float]:
 def inside_lattice(lattice: Lattice, outline: Outline, planes: int = 1) -> NDArray[np.bool_]:
     """Whether each cell centre lies inside (even-odd), shape (planes, nv, nu), by a sweep over the edges."""
     rows, columns = lattice.shape
-    begin = (outline.points - lattice.corner_mm) / lattice.step_mm - 0.5
-    end = begin[outline.following()]
-    above = _within(np.ceil(begin[:, 1]), rows)
-    beyond = above[outline.following()]
+    after = outline.following()
+    begin_u, begin_v = _in_cells(outline.points, lattice)
+    begin_u, begin_v = begin_u - 0.5, begin_v - 0.5
+    above = _within(np.ceil(begin_v), rows)
+    beyond = above.take(after)
     first = np.minimum(above, beyond)
     count = np.maximum(above, beyond) - first
-    edge = np.repeat(np.arange(len(begin)), count)
-    row = np.arange(len(edge)) + (first - np.cumsum(count) + count)[edge]
-    rise = end[:, 1] - begin[:, 1]
-    slope = (end[:, 0] - begin[:, 0]) / np.where(rise == 0.0, 1.0, rise)
-    u = begin[edge, 0] + (row - begin[edge, 1]) * slope[edge]
+    edge = np.repeat(np.arange(len(count)), count)
+    row = np.arange(len(edge)) + (first - np.cumsum(count) + count).take(edge)
+    rise = begin_v.take(after) - begin_v
+    slope = (begin_u.take(after) - begin_u) / np.where(rise == 0.0, 1.0, rise)
+    u = begin_u.take(edge) + (row - begin_v.take(edge)) * slope.take(edge)
     column = _within(np.ceil(u), columns)
-    key = (outline.plane[edge] * rows + row) * (columns + 1) + column
+    key = (outline.plane.take(edge) * rows + row) * (columns + 1) + column
     flips = np.bincount(key, minlength=planes * rows * (columns + 1)).reshape(planes, rows, columns + 1)
     odd: NDArray[np.bool_] = (flips[:, :, :-1].cumsum(axis=2) & 1).astype(bool)
     return odd
+
+
+def _in_cells(points: Float, lattice: Lattice) -> tuple[Float, Float]:
+    """Return u and v from the lattice's corner, in cells."""
+    u, v = ((points[:, axis] - lattice.corner_mm[axis]) / lattice.step_mm for axis in (0, 1))
+    return u, v
 
 
 def _within(place: Float, last: int) -> Index:
@@ -237,10 +243,10 @@ def signed_lattice(
 def _nearest_vertex(lattice: Lattice, stack: Outline, planes: int) -> tuple[Index, Float]:
     """Return about the nearest vertex of each cell and about its distance, mm, shape (planes, nv, nu)."""
     rows, columns = lattice.shape
-    at = np.floor((stack.points - lattice.corner_mm) / lattice.step_mm)
-    row, column = _within(at[:, 1], rows - 1), _within(at[:, 0], columns - 1)
+    u, v = _in_cells(stack.points, lattice)
+    row, column = _within(np.floor(v), rows - 1), _within(np.floor(u), columns - 1)
     seed = np.full((planes, rows, columns), -1, dtype=np.int64)
-    seed[stack.plane, row, column] = np.arange(len(at))
+    seed.ravel()[(stack.plane * rows + row) * columns + column] = np.arange(len(u))
     empty = seed < 0
     place = np.empty((planes, 2, rows, columns), dtype=np.int32)
     for k in range(planes):
@@ -271,39 +277,66 @@ def _refine(
     From the nearest of the vertices that a cell and its neighbours found it walks along the ring.
     """
     plane, row, column = np.unravel_index(wanted, shape)
-    u, v = lattice.u_mm.take(column), lattice.v_mm.take(row)
+    here = lattice.u_mm.take(column) + 1j * lattice.v_mm.take(row)
     wide = nearest.shape[2]
     home = (plane * nearest.shape[1] + row + 2) * wide + column + 2
-    flat = nearest.ravel()
-    pu, pv = np.ascontiguousarray(stack.points.T)
-
-    def squared(vertex: Index) -> Float:
-        away_u, away_v = pu.take(vertex) - u, pv.take(vertex) - v
-        squares: Float = away_u * away_u + away_v * away_v
-        return squares
-
+    flat, points = nearest.ravel(), _as_complex(stack.points)
     vertex = flat.take(home)
-    best = squared(vertex)
+    best = _squared(points.take(vertex) - here)
     for by in (wide, -wide, 1, -1):
-        _take_better(vertex, best, flat.take(home + by), squared)
-    spacing = np.maximum(2.0 * np.pi * stack.radius / stack.length, 1e-6 * lattice.step_mm)
-    levels = np.clip(np.rint(np.log2(lattice.step_mm / spacing)), 0, 8).astype(np.int64)
-    every = np.arange(len(pu))
-    for level in range(int(levels.max(initial=0)), -1, -1):
-        for by in (-(1 << level), 1 << level):
-            ahead = np.where(levels >= level, stack.neighbour(every, by), every)
-            _take_better(vertex, best, ahead.take(vertex), squared)
-    points = np.stack([u, v], axis=1)
-    ends = stack.ends()
-    before = stack.neighbour(every, -1).take(vertex)
-    on = to_segments(points, stack.points[vertex], ends[vertex])
-    off = to_segments(points, stack.points[before], ends[before])
+        other = flat.take(home + by)
+        away = _squared(points.take(other) - here)
+        better = np.flatnonzero(away < best)
+        vertex[better] = other.take(better)
+        best[better] = away.take(better)
+    after = stack.following()
+    _walk(stack, lattice.step_mm, after, (points, here), (vertex, best))
+    edge = points.take(after) - points
+    length = np.maximum(_squared(edge), 1e-300)
+    before = np.empty_like(after)
+    before[after] = np.arange(len(after))
+    on = _to_edges(here, vertex, (points, edge, length))
+    off = _to_edges(here, before.take(vertex), (points, edge, length))
     return vertex, np.sqrt(np.minimum(on, off))
 
 
-def _take_better(vertex: Index, best: Float, other: Index, squared: Callable[[Index], Float]) -> None:
-    """Put another vertex, in place, where it is nearer."""
-    away = squared(other)
-    better = away < best
-    np.copyto(vertex, other, where=better)
-    np.minimum(best, away, out=best)
+def _walk(
+    stack: Outline, step: float, after: Index, places: tuple[Complex, Complex], found: tuple[Index, Float]
+) -> None:
+    """Go on, in place, from each vertex to nearer ones along its ring, by ever fewer places."""
+    (points, here), (vertex, best) = places, found
+    spacing = np.maximum(2.0 * np.pi * stack.radius / stack.length, 1e-6 * step)
+    levels = np.clip(np.rint(np.log2(step / spacing)), 0, 8).astype(np.int64)
+    every = np.arange(len(points))
+    before = np.empty_like(after)
+    before[after] = every
+    ways = [(before, after)]
+    for _ in range(int(levels.max(initial=0))):
+        ways.append((ways[-1][0].take(ways[-1][0]), ways[-1][1].take(ways[-1][1])))
+    for level, pair in reversed(list(enumerate(ways))):
+        for way in pair:
+            ahead = np.where(levels >= level, way, every)
+            away = _squared(points.take(ahead).take(vertex) - here)
+            better = np.flatnonzero(away < best)
+            vertex[better] = ahead.take(vertex.take(better))
+            best[better] = away.take(better)
+
+
+def _as_complex(points: Float) -> Complex:
+    """Return points (n, 2) as u + iv, which are gathered at once, shape (n,)."""
+    return np.ascontiguousarray(points).view(np.complex128).ravel()
+
+
+def _squared(away: Complex) -> Float:
+    squares: Float = away.real * away.real + away.imag * away.imag
+    return squares
+
+
+def _to_edges(here: Complex, begin: Index, edges: tuple[Complex, Complex, Float]) -> Float:
+    """Return the squared distances of places to edges (first points, edges, squared lengths) by number."""
+    away, edge = here - edges[0].take(begin), edges[1].take(begin)
+    share = (away.real * edge.real + away.imag * edge.imag) / edges[2].take(begin)
+    share = np.minimum(np.maximum(share, 0.0), 1.0)
+    away.real -= share * edge.real
+    away.imag -= share * edge.imag
+    return _squared(away)

@@ -174,18 +174,21 @@ def _mixed(plane: Plane, way: str) -> bool:
 
 def _bends(gaps: list[int], width: Float, rise: Float) -> Float:
     """Return for each gap the smaller of the second divided differences around it, 0 where signs differ."""
-    bends = {
-        gaps[i]: (rise[i] - rise[i - 1]) / (0.5 * (width[i] + width[i - 1]))
-        for i in range(1, len(gaps))
-        if gaps[i] == gaps[i - 1] + 1
-    }
     limited = np.zeros_like(rise)
+    second = np.array([i for i in range(1, len(gaps)) if gaps[i] == gaps[i - 1] + 1], dtype=np.int64)
+    row = {gaps[i]: n for n, i in enumerate(second.tolist())}
+    pairs = []
     for i, k in enumerate(gaps):
-        around = (k, k + 1) if k in bends and k + 1 in bends else ((k + 1, k + 2), (k, k - 1))[k in bends]
-        pair = [bends[j] for j in around if j in bends]
-        if pair:
-            a, b = pair[0], pair[-1]
-            np.copyto(limited[i], np.where(np.abs(a) < np.abs(b), a, b), where=a * b > 0)
+        around = (k, k + 1) if k in row and k + 1 in row else ((k + 1, k + 2), (k, k - 1))[k in row]
+        found = [row[j] for j in around if j in row]
+        if found:
+            pairs.append((i, found[0], found[-1]))
+    if pairs:
+        apart = 0.5 * (width[second] + width[second - 1])
+        bends = (rise[second] - rise[second - 1]) / apart[:, None, None]
+        of, first, last = np.array(pairs).T
+        a, b = bends[first], bends[last]
+        limited[of] = np.maximum(np.minimum(a, b), 0.0) + np.minimum(np.maximum(a, b), 0.0)
     return limited
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ Interpolation = Literal["linear", "cubic"]
 
 #: Points whose taps are gathered at once.
 CHUNK = 40_000
+#: Rows of a matrix of weights, mostly 0, that are multiplied at once.
+BAND = 12
 #: Parts of a voxel by which a lattice that counts as parallel to the dose grid may drift over the grid.
 PARALLEL = 1e-3
 
@@ -97,7 +100,8 @@ class Field:
         size = np.array(dose.grid.shape)
         first = np.clip(np.floor(index.min(axis=0)).astype(np.int64) - 2, 0, size - 1)
         stop = np.clip(np.ceil(index.max(axis=0)).astype(np.int64) + 3, first + 1, size)
-        values = dose.array[tuple(slice(int(a), int(b)) for a, b in zip(first, stop, strict=True))]
+        box = tuple(slice(int(a), int(b)) for a, b in zip(first, stop, strict=True))
+        values = np.ascontiguousarray(dose.array[box])
         lowest = values.min()
         if not (np.isfinite(lowest) and np.isfinite(values.max())):
             raise DoseError("The dose holds values that are not finite where the structure lies.")
@@ -215,11 +219,30 @@ def _tensor(values: NDArray[np.float32], matrices: list[NDArray[np.float32]]) ->
     """Return ``values`` (n, v, u) with a matrix put to each axis (u, v, n), the most shrinking one first."""
     growth = [m.shape[0] / m.shape[1] for m in matrices]
     for axis in np.argsort(growth):
-        if axis == 0:
-            values = values @ matrices[0].T
-        elif axis == 1:
-            values = np.matmul(matrices[1], values)
-        else:
-            n, v, u = values.shape
-            values = (matrices[2] @ values.reshape(n, v * u)).reshape(-1, v, u)
+        matrix = matrices[axis]
+        shape = list(values.shape)
+        shape[2 - axis] = len(matrix)
+        found = np.empty(shape, np.float32)
+        for rows, taps in _bands(matrix):
+            part = matrix[rows, taps]
+            if axis == 0:
+                np.matmul(values[:, :, taps], part.T, out=found[:, :, rows])
+            elif axis == 1:
+                np.matmul(part, values[:, taps], out=found[:, rows])
+            else:
+                flat = values[taps].reshape(part.shape[1], -1)
+                np.matmul(part, flat, out=found[rows].reshape(len(part), -1))
+        values = found
     return values
+
+
+def _bands(matrix: NDArray[np.float32]) -> Iterator[tuple[slice, slice]]:
+    """Yield some rows of a matrix and the columns that hold all that is not 0 in them."""
+    if len(matrix) < 2 * BAND:
+        yield slice(None), slice(None)
+        return
+    count = len(matrix) // BAND
+    for part in range(count):
+        rows = slice(len(matrix) * part // count, len(matrix) * (part + 1) // count)
+        held = np.flatnonzero(matrix[rows].any(axis=0))
+        yield rows, slice(int(held[0]), int(held[-1]) + 1)

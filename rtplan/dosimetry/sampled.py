@@ -102,21 +102,20 @@ class Sampled:
     def coarse(self) -> Curve:
         """The chosen policy's curve from coarse cells: each the sum of the cells that are its parts."""
         cells, labels = self.cells, PARTS[self.settings.caps]
-        chosen = np.isin(np.arange(LABELS), labels)[cells.label]
-        parent = cells.parent[chosen]
-        volume = cells.volume_cc[chosen]
-        weight = np.bincount(parent, volume)
-        held = np.flatnonzero(weight)
+        chosen = np.isin(np.arange(LABELS), labels).astype(np.float64)
+        volume = cells.volume_cc * chosen.take(cells.label)
+        all_weights = np.bincount(cells.parent, volume)
+        held = np.flatnonzero(all_weights)
+        weight = all_weights.take(held).astype(np.float64, copy=False)
         dose = self.read.mean_gy if self.covered.all() else np.where(self.covered, self.read.mean_gy, 0.0)
-        dose = dose[chosen]
-        mean = np.bincount(parent, volume * dose)[held] / weight[held]
-        square = volume * (dose * dose + self.read.span_gy[chosen] ** 2 / 12.0)
-        spread = np.bincount(parent, square)[held] / weight[held] - mean * mean
+        mean = np.bincount(cells.parent, volume * dose).take(held) / weight
+        square = volume * (dose * dose + self.read.span_gy**2 / 12.0)
+        spread = np.bincount(cells.parent, square).take(held) / weight - mean * mean
         spans = mean, np.sqrt(12.0 * np.maximum(spread, 0.0))
         ends = self.ramps.extremes_gy[list(labels)]
         extremes = np.array([[np.nanmin(ends[:, 0]), np.nanmax(ends[:, 1])]])
         alike = np.zeros(len(held), np.int64)
-        return accumulate(spans, weight[held].astype(float), alike, extremes).curve([0])
+        return accumulate(spans, weight, alike, extremes).curve([0])
 
     def covered_fraction(self) -> float:
         """Return the part of the chosen solid's volume that lies inside the dose grid."""
@@ -175,13 +174,19 @@ def _read(cells: Cells, dose: Dose, settings: Settings) -> Read:
     if len(cells.offset_mm):
         last = fine.lot.index[len(fine.lot.index) - len(cells.offset_mm) :]
         gradient = np.ascontiguousarray((first[:, cut] / fine.lot.widths(last)).T)
-        mean[cut] += (gradient * cells.offset_mm).sum(axis=1)
-        spread = ((gradient * cells.width_mm) ** 2).sum(axis=1)
-        square[cut] = np.maximum(spread - (gradient * cells.taper_mm).sum(axis=1) ** 2, 0.0)
+        mean[cut] += _dot(gradient, cells.offset_mm)
+        wide = gradient * cells.width_mm
+        square[cut] = np.maximum(_dot(wide, wide) - _dot(gradient, cells.taper_mm) ** 2, 0.0)
     span = np.sqrt(square, dtype=np.float64)
     extremes = _extremes(*_candidates(cells, fine, field, gradient, (mean, span)))
     steep = float(np.sqrt((gradient * gradient).sum() / max(len(gradient), 1)))
     return Read(mean, span, extremes, steep)
+
+
+def _dot(a: Float, b: Float) -> Float:
+    """Return the scalar products of the rows of two arrays of shape (n, 3)."""
+    products: Float = np.einsum("ij,ij->i", a, b)
+    return products
 
 
 def _extremes(dose: Float, label: Labels) -> Float:

@@ -83,15 +83,15 @@ def _facets(solid: Solid, step: float) -> tuple[float, float]:
     """
     rings = [ring for level in solid.levels for plane in level for ring in plane.rings]
     counts = np.array([len(ring) for ring in rings])
-    points, stop = np.concatenate(rings), np.cumsum(counts)
-    after = np.arange(1, len(points) + 1)
+    u, v = np.ascontiguousarray(np.concatenate(rings).T)
+    stop = np.cumsum(counts)
+    after = np.arange(1, len(u) + 1)
     after[stop - 1] = stop - counts
-    edge = points[after] - points
-    following = edge[after]
-    turn = edge[:, 0] * following[:, 1] - edge[:, 1] * following[:, 0]
-    turn = np.abs(np.arctan2(turn, (edge * following).sum(axis=1)))
-    length = np.minimum(np.sqrt(edge[:, 0] ** 2 + edge[:, 1] ** 2), step)
-    length = 0.5 * (length + length[after])
+    u, v = u.take(after) - u, v.take(after) - v
+    next_u, next_v = u.take(after), v.take(after)
+    turn = np.abs(np.arctan2(u * next_v - v * next_u, u * next_u + v * next_v))
+    length = np.minimum(np.sqrt(u * u + v * v), step)
+    length = 0.5 * (length + length.take(after))
     area = np.pi * sum(r * r for level in solid.levels for plane in level for r in plane.radii_mm)
     return float((length * length * turn).sum() / (12.0 * area)), float((length * turn).mean() / 8.0)
 
@@ -238,14 +238,29 @@ def _cut_cells(
     reach = 0.3 * step * (np.abs(slopes[0]) + np.abs(slopes[1])) + 0.6 * height * np.abs(slopes[2])
     reach += 0.125 * step * step
     near = np.abs(g) < reach
-    place = split.first(met) + split.steps()[:, None]
-    cell = np.nonzero(near)[1]
-    width = np.stack([np.full(len(cell), 0.5 * step), np.full(len(cell), 0.5 * step), height[cell]])
-    cuts = _cuts(g[near], np.stack([s[near] for s in slopes]), second[:, cell], width)
-    keep = cuts[0] > 1e-6
-    whole = (g < 0) & ~near
-    held = _Cuts(place[near][keep], met[cell[keep]], *(part[keep] for part in cuts))
-    return (place[whole], met[np.nonzero(whole)[1]]), held
+    first, steps = split.first(met), split.steps()
+    part, cell = np.nonzero(near)
+    flat = part * len(met) + cell
+    width = np.empty((3, len(cell)))
+    width[:2], width[2] = 0.5 * step, height.take(cell)
+    slope = np.stack([s.ravel().take(flat) for s in slopes])
+    cuts = _cuts(g.ravel().take(flat), slope, second.take(cell, axis=1), width)
+    kept = np.flatnonzero(cuts[0] > 1e-6)
+    part, cell = part.take(kept), cell.take(kept)
+    index = first.take(cell) + steps.take(part)
+    held = _Cuts(index, met.take(cell), *(_rows(values, kept) for values in cuts))
+    part, cell = np.nonzero((g < 0) & ~near)
+    return (first.take(cell) + steps.take(part), met.take(cell)), held
+
+
+def _rows(values: Float, kept: Index) -> Float:
+    """Return some of the last axis's places as rows: shape (n,) or (d, n) to (k,) or (k, d)."""
+    if values.ndim == 1:
+        return values.take(kept)
+    rows = np.empty((len(kept), len(values)))
+    for number, along in enumerate(values):
+        rows[:, number] = along.take(kept)
+    return rows
 
 
 def _parabolas(layers: Layers, step: float, met: Index) -> tuple[Float, Float, Float]:
@@ -272,7 +287,10 @@ def _parabolas(layers: Layers, step: float, met: Index) -> tuple[Float, Float, F
 
 
 def _cuts(value: Float, gradient: Float, second: Float, width: Float) -> tuple[Float, ...]:
-    """Return what `_Cuts` holds from the share on, by the plane that leaves what the curve leaves."""
+    """Return what `_Cuts` holds from the share on, by the plane that leaves what the curve leaves.
+
+    Vectors are (3, n) and second derivatives (6, n) here.
+    """
     steep = np.sqrt(gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2) + 1e-12
     normal, second = gradient / steep, second / steep
     u, v, n = normal
@@ -288,15 +306,7 @@ def _cuts(value: Float, gradient: Float, second: Float, width: Float) -> tuple[F
     share, centroid, lost = cut(mean, normal.T, width.T)
     turned = square * normal
     turned *= np.sqrt(12.0 * lost) / np.maximum((turned * normal).sum(axis=0), 1e-12)
-    return (
-        share,
-        centroid,
-        np.ascontiguousarray(width.T),
-        np.ascontiguousarray(turned.T),
-        distance,
-        np.ascontiguousarray(normal.T),
-        np.ascontiguousarray(second.T),
-    )
+    return share, centroid.T, width, turned, distance, normal, second
 
 
 def _inner(layers: Layers, parent: Index) -> Index:

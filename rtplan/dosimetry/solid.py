@@ -94,9 +94,9 @@ class Solid:
     @cached_property
     def box_mm(self) -> tuple[Float, Float]:
         """Lowest and highest u, v and n of the contours, mm, shape (3,) each."""
-        points = np.concatenate([ring for plane in self.levels[0] for ring in plane.rings])
-        ends = self.heights_mm[[0, -1]]
-        return np.append(points.min(axis=0), ends[0]), np.append(points.max(axis=0), ends[1])
+        u, v = np.concatenate([ring for plane in self.levels[0] for ring in plane.rings]).T
+        low, high = self.heights_mm[[0, -1]]
+        return np.array([u.min(), v.min(), low]), np.array([u.max(), v.max(), high])
 
     @property
     def heights_mm(self) -> Float:
@@ -147,10 +147,10 @@ def _cleaned(rings: Sequence[Float]) -> tuple[list[Float], int]:
     stops = np.cumsum(counts)
     before = np.arange(-1, len(points) - 1)
     before[stops - counts] = stops - 1
-    step = points - points[before]
+    step = points - points.take(before, axis=0)
     keep = step[:, 0] ** 2 + step[:, 1] ** 2 + step[:, 2] ** 2 > 1e-12
     left = np.add.reduceat(keep, stops - counts, dtype=np.int64)
-    points = points[keep]
+    points = points if keep.all() else points[keep]
     twice = _maybe_twice(points, left)
     kept, left_out = [], len(rings) - len(counts)
     for part, doubtful in zip(np.split(points, np.cumsum(left)[:-1]), twice.tolist(), strict=True):
@@ -164,11 +164,13 @@ def _maybe_twice(points: Float, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether each ring may come to one of its points twice: true wherever it does, and hardly elsewhere."""
     places = np.rint(points * 1e6).astype(np.int64)
     owner = np.repeat(np.arange(len(counts)), counts)
-    mixed = (places * _PRIMES[:3]).sum(axis=1) + owner * _PRIMES[3]
-    order = np.argsort(mixed, kind="stable")
-    again = mixed[order]
+    x, y, z = (places * _PRIMES[:3]).T
+    mixed = x + y + z + owner * _PRIMES[3]
     held = np.zeros(len(counts), np.bool_)
-    held[owner[order[1:][again[1:] == again[:-1]]]] = True
+    again = np.sort(mixed)
+    again = again[1:][again[1:] == again[:-1]]
+    if len(again):
+        held[owner[np.isin(mixed, again)]] = True
     return held
 
 
@@ -189,7 +191,7 @@ def _newell(points: Float, counts: NDArray[np.int64]) -> Float:
     centred = points - np.repeat(np.add.reduceat(points, start) / counts[:, None], counts, axis=0)
     after = np.arange(1, len(points) + 1)
     after[start + counts - 1] = start
-    following = centred[after]
+    following = centred.take(after, axis=0)
     turned = centred[:, (1, 2, 0)] * following[:, (2, 0, 1)] - centred[:, (2, 0, 1)] * following[:, (1, 2, 0)]
     vector: Float = np.add.reduceat(turned, start)
     return vector
@@ -266,15 +268,16 @@ def _plainly_meet(pairs: Sequence[tuple[Float, Float]]) -> NDArray[np.bool_]:
     begin = np.concatenate([outer for _, outer in pairs])
     after = np.arange(1, len(begin) + 1)
     after[start + counts - 1] = start
-    end = begin[after]
-    rise = end[:, 1] - begin[:, 1]
-    slope = (end[:, 0] - begin[:, 0]) / np.where(rise == 0.0, 1.0, rise)
+    begin_u, begin_v = np.ascontiguousarray(begin.T)
+    end_v = begin_v.take(after)
+    rise = end_v - begin_v
+    slope = (begin_u.take(after) - begin_u) / np.where(rise == 0.0, 1.0, rise)
     held = np.zeros(len(pairs), bool)
     for place in (0.0, 0.5):
         points = np.array([inner[int(place * len(inner))] for inner, _ in pairs])
-        u, v = np.repeat(points, counts, axis=0).T
-        crosses = (begin[:, 1] > v) != (end[:, 1] > v)
-        crosses &= begin[:, 0] + (v - begin[:, 1]) * slope > u
+        u, v = np.repeat(points[:, 0], counts), np.repeat(points[:, 1], counts)
+        crosses = (begin_v > v) != (end_v > v)
+        crosses &= begin_u + (v - begin_v) * slope > u
         held |= np.add.reduceat(crosses, start, dtype=np.int64) % 2 == 1
     return held
 
