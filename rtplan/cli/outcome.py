@@ -110,8 +110,8 @@ def _estimate(
     from rtplan.domain import Finding
     from rtplan.dosimetry.budget import alpha_beta_row, lots
     from rtplan.dosimetry.exposure import alone
-    from rtplan.dosimetry.outcome import evaluate
-    from rtplan.dosimetry.risk import detail_of, source_of
+    from rtplan.dosimetry.outcome import detail_of, evaluate
+    from rtplan.dosimetry.risk import source_of
 
     outcome = evaluate(parameters, histogram, fractions, use_eqd2=use_eqd2)
     budget = alone(parameters, histogram, fractions, lots(parameters, *draws), use_eqd2=use_eqd2)

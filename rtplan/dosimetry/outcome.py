@@ -1,13 +1,4 @@
-"""Outcome models: a dose-volume histogram to a probability; formulas once, for numpy and torch.
-
-References
-----------
-.. [1] Lyman JT. Complication probability as assessed from dose-volume histograms. Radiat Res Suppl
-   1985;8:S13-S19. Kutcher GJ, Burman C. Int J Radiat Oncol Biol Phys 1989;16:1623-1630.
-.. [2] Niemierko A. Reporting and analyzing dose distributions. Med Phys 1997;24:103-110.
-.. [3] Källman P, Ågren A, Brahme A. Tumour and normal tissue responses to fractionated non-uniform dose
-   delivery. Int J Radiat Biol 1992;62:249-262.
-"""
+"""An outcome set on a dose-volume histogram: its probability, what dose went in, and what to beware of."""
 
 from __future__ import annotations
 
@@ -18,117 +9,79 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from rtplan.dosimetry.parameters import ParameterSet
-from rtplan.dosimetry.radiobiology import LQ_CAUTION_GY, eqd2, geud, namespace
+from rtplan.dosimetry.forms import FORMS, Form
+from rtplan.dosimetry.parameters import ODDS_RATIO, ParameterSet
+from rtplan.dosimetry.partmetric import needs_cc, value_of
+from rtplan.dosimetry.population import Use, cautions, cautions_of_use, refusal
+from rtplan.dosimetry.radiobiology import eqd2, geud
 from rtplan.errors import DoseError, ModelError, UnknownName
 
 Float = NDArray[np.float64]
-#: Doses in Gy and volumes (any unit) to a probability, for parameters by name.
-Form = Callable[[Any, Any, Mapping[str, float]], Any]
+_CHOOSE = "choose a set of that organ, site and endpoint (rtplan models ntcp)."
+#: Doses in Gy and volumes to a probability, for parameters by name: a form with the set's terms and factors.
+Probability = Callable[[Any, Any, Mapping[str, float]], Any]
 
 
-def _ndtr(x: Any) -> Any:
-    xp = namespace(x)
-    return special.ndtr(x) if xp is np else xp.special.ndtr(x)
+def form_of(parameters: ParameterSet) -> Probability:
+    """Return the formula of a set, with its terms and the clinical factors given (`with_factors`).
 
-
-def lkb_probit(dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
-    """Lyman-Kutcher-Burman [1]_: ``Phi((gEUD - TD50)/(m TD50))``, a = 1/n."""
-    uniform = geud(dose_gy, volume, 1.0 / p["n"])
-    return _ndtr((uniform - p["td50_gy"]) / (p["m"] * p["td50_gy"]))
-
-
-def log_logit(dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
-    """Log-logistic of gEUD [2]_: ``1/(1 + (TD50/gEUD)^(4 gamma50))``, a = 1/n."""
-    uniform = geud(dose_gy, volume, 1.0 / p["n"])
-    power = (uniform / p["td50_gy"]) ** (4.0 * p["gamma50"])
-    return power / (1.0 + power)
-
-
-def _poisson(dose_gy: Any, d50_gy: float, gamma: float) -> Any:
-    xp = namespace(dose_gy)
-    return xp.exp(-math.log(2.0) * xp.exp(math.e * gamma * (1.0 - dose_gy / d50_gy)))
-
-
-def relative_seriality(dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
-    """Relative seriality [3]_: ``(1 - prod (1 - P(D_i)^s)^v_i)^(1/s)``."""
-    xp = namespace(dose_gy)
-    share = volume / xp.sum(volume)
-    s = p["s"]
-    term = xp.log1p(-(_poisson(dose_gy, p["d50_gy"], p["gamma"]) ** s))
-    return (-xp.expm1(xp.sum(share * term))) ** (1.0 / s)
-
-
-def poisson_geud(dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
-    """Poisson response of the gEUD [3]_: ``2^(-exp(e gamma (1 - gEUD/D50)))``, a = 1/n."""
-    return _poisson(geud(dose_gy, volume, 1.0 / p["n"]), p["d50_gy"], p["gamma"])
-
-
-def logistic_mean(dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
-    """Logistic of the mean dose: ``1/(1 + exp(-(intercept + slope_per_gy Dmean)))``."""
-    xp = namespace(dose_gy)
-    mean = xp.sum(volume * dose_gy) / xp.sum(volume)
-    return 1.0 / (1.0 + xp.exp(-(p["intercept"] + p["slope_per_gy"] * mean)))
-
-
-def cox_mean(dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
-    """Cox model of the mean dose: ``1 - exp(-h0 exp(slope_per_gy Dmean))``."""
-    xp = namespace(dose_gy)
-    mean = xp.sum(volume * dose_gy) / xp.sum(volume)
-    return -xp.expm1(-p["baseline_hazard"] * xp.exp(p["slope_per_gy"] * mean))
-
-
-def critical_volume(dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
-    """Critical volume (population form): probit of the destroyed share of subunits around ``mu_cr``."""
-    xp = namespace(dose_gy)
-    share = volume / xp.sum(volume)
-    destroyed = xp.sum(share / (1.0 + (p["d50_gy"] / (dose_gy + 1e-12)) ** (4.0 * p["gamma50"])))
-    return _ndtr((destroyed - p["mu_cr"]) / p["sigma"])
-
-
-def poisson_lq_tcp(dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
-    """Poisson TCP of clonogens, on EQD2: surviving ``rho V exp(-alpha EQD2 (1 + 2/(alpha/beta)))``.
-
-    The volume is in cc; ``sigma_alpha`` > 0 averages over a population (21 points of the normal).
+    Raises
+    ------
+    UnknownName
+        If there is no such form.
+    ModelError
+        If a parameter, a term or a clinical factor is missing, or the form knows no odds ratio.
     """
-    xp = namespace(dose_gy)
-    effect = dose_gy * (1.0 + 2.0 / p["alpha_beta_gy"])
-    nodes, weights = np.polynomial.hermite_e.hermegauss(21)
-    total = 0.0
-    norm = 0.0
-    for node, weight in zip(nodes, weights, strict=True):
-        alpha = p["alpha_per_gy"] + node * p.get("sigma_alpha", 0.0)
-        if alpha > 0:
-            cells = xp.sum(p["density_per_cc"] * volume * xp.exp(-alpha * effect))
-            total = total + float(weight) * xp.exp(-cells)
-            norm += float(weight)
-    return total / norm
-
-
-#: Every form by name, with the names of its parameters.
-FORMS: dict[str, tuple[Form, tuple[str, ...]]] = {
-    "lkb_probit": (lkb_probit, ("n", "m", "td50_gy")),
-    "log_logit": (log_logit, ("n", "gamma50", "td50_gy")),
-    "relative_seriality": (relative_seriality, ("s", "gamma", "d50_gy")),
-    "poisson_geud": (poisson_geud, ("n", "gamma", "d50_gy")),
-    "logistic_mean": (logistic_mean, ("intercept", "slope_per_gy")),
-    "cox_mean": (cox_mean, ("baseline_hazard", "slope_per_gy")),
-    "critical_volume": (critical_volume, ("d50_gy", "gamma50", "mu_cr", "sigma")),
-    "poisson_lq_tcp": (poisson_lq_tcp, ("density_per_cc", "alpha_per_gy", "alpha_beta_gy")),
-}
-
-
-def form_of(parameters: ParameterSet) -> Form:
-    """Return the formula of a set; raise UnknownName or ModelError where it cannot be used."""
     if parameters.form not in FORMS:
         raise UnknownName(f"There is no outcome form {parameters.form!r}. Known: {', '.join(FORMS)}.")
-    form, wanted = FORMS[parameters.form]
-    missing = [name for name in wanted if name not in parameters.parameters]
+    form = FORMS[parameters.form]
+    _demand_whole(parameters, form)
+    used = {m.name: parameters.given[m.name] for m in parameters.modifier if parameters.given.get(m.name)}
+    if not used and not form.has_terms:
+        return form.formula
+
+    def probability(dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
+        if used and form.odds is not None:
+            p = form.odds(p, sum(x * _log(p[ODDS_RATIO + name]) for name, x in used.items()))
+        if form.has_terms:
+            p = {**p, "terms": _terms(parameters, dose_gy, volume, p)}
+        return form.formula(dose_gy, volume, p)
+
+    return probability
+
+
+def _demand_whole(parameters: ParameterSet, form: Form) -> None:
+    missing = [name for name in form.parameters if name not in parameters.parameters]
     if missing:
         raise ModelError(f"The form {parameters.form} needs {', '.join(missing)}.", where=parameters.name)
-    return form
+    if bool(parameters.term) != form.has_terms:
+        what = "needs terms" if form.has_terms else "takes no terms"
+        raise ModelError(f"The form {parameters.form} {what}.", where=parameters.name)
+    if parameters.modifier and form.odds is None:
+        raise ModelError(
+            f"The form {parameters.form} has no D50 and slope that an odds ratio could shift.",
+            where=parameters.name,
+        )
+    unsaid = [t.factor for t in parameters.term if t.factor and t.factor not in parameters.given]
+    if unsaid:
+        raise ModelError(
+            f"The model needs the clinical factors {', '.join(unsaid)}; they are never assumed.",
+            where=parameters.name,
+            action="give each: --factor NAME=0 or --factor NAME=1.",
+        )
+
+
+def _log(ratio: Any) -> Any:
+    return np.log(ratio) if isinstance(ratio, np.ndarray) else math.log(ratio)
+
+
+def _terms(parameters: ParameterSet, dose_gy: Any, volume: Any, p: Mapping[str, float]) -> Any:
+    total: Any = 0.0
+    for term in parameters.term:
+        x = value_of(term.parsed, dose_gy, volume) if term.factor is None else parameters.given[term.factor]
+        total = total + p[term.parameter] * x
+    return total
 
 
 @dataclass(frozen=True)
@@ -145,12 +98,22 @@ class Outcome:
         In that dose; None for forms without gEUD.
     warnings : tuple of str
         Use outside the set's population, extrapolation, unverified numbers.
+    mean_gy, max_gy : float
+        In that dose, of the organ.
+    fractions : int or None
+        Of the course; None where the dose came in EQD2 or nobody said.
+    max_per_fraction_gy : float or None
+        Highest physical dose per fraction in the organ.
     """
 
     value: float
     dose_kind: str
     geud_gy: float | None
     warnings: tuple[str, ...] = ()
+    mean_gy: float = 0.0
+    max_gy: float = 0.0
+    fractions: int | None = None
+    max_per_fraction_gy: float | None = None
 
 
 def histogram(dose: Any) -> tuple[Float, Float]:
@@ -239,42 +202,81 @@ def ntcp(parameters: ParameterSet, dose: Any, fractions: int | None = None, *, e
 
 
 def evaluate(
-    parameters: ParameterSet, dose: Any, fractions: int | None = None, *, use_eqd2: bool = True
+    parameters: ParameterSet,
+    dose: Any,
+    fractions: int | None = None,
+    *,
+    use_eqd2: bool = True,
+    use: Use | None = None,
 ) -> Outcome:
-    """Return the probability with the dose kind used, the gEUD and the warnings (see `ntcp`)."""
+    """Return the probability with the dose kind used, the gEUD and the warnings (see `ntcp`).
+
+    Raises
+    ------
+    DoseError
+        If the fractions are needed and unknown, or the model needs cc and the volumes are in %.
+    ModelError
+        If the set must not be used so (`population.refusal`), or a clinical factor is missing.
+    """
+    reason = None if use is None else refusal(parameters, use)
+    if reason is not None:
+        raise ModelError(reason, where=parameters.name, action=_CHOOSE)
     form = form_of(parameters)
     doses, volumes = histogram(dose)
+    demand_volumes(parameters, volumes, getattr(dose, "volume_unit", "cc"))
     kind = getattr(dose, "kind", "physical")
     seen = effective_dose(parameters, doses, fractions, use_eqd2=use_eqd2, kind=kind)
     converted = parameters.dose.kind == "EQD2" and (use_eqd2 or kind != "physical")
     n = parameters.values.get("n")
     given = fractions if kind == "physical" else None
+    more = () if use is None else cautions_of_use(parameters, use)
     return Outcome(
         value=float(form(seen, volumes, parameters.values)),
         dose_kind=f"EQD2({parameters.dose.alpha_beta_gy:g})" if converted else "physical",
         geud_gy=None if n is None else float(geud(seen, volumes, 1.0 / n)),
-        warnings=cautions(parameters, doses, given, use_eqd2=use_eqd2 or converted),
+        warnings=more + cautions(parameters, doses, given, use_eqd2=use_eqd2 or converted),
+        mean_gy=float(np.average(seen, weights=volumes)),
+        max_gy=float(seen[volumes > 0].max()),
+        fractions=given,
+        max_per_fraction_gy=None if given is None else float(doses[volumes > 0].max()) / given,
     )
 
 
-def cautions(
-    parameters: ParameterSet, doses_gy: Float, fractions: int | None, *, use_eqd2: bool = True
-) -> tuple[str, ...]:
-    """Return what a reader must know: unverified numbers, other fractionation, LQ extrapolation."""
-    words = []
-    if not parameters.verified:
-        words.append("the parameters are not verified against their paper")
-    if parameters.dose.kind == "EQD2" and not use_eqd2:
-        words.append("EQD2 is switched off: the physical dose went into a model of EQD2")
-    if fractions is not None:
-        per_fraction = float(doses_gy.max()) / fractions
-        limits = parameters.population.dose_per_fraction_gy
-        if limits is not None and per_fraction > limits[1] * 1.1:
-            words.append(
-                f"up to {per_fraction:.1f} Gy per fraction; fitted at {limits[0]:g}-{limits[1]:g} Gy"
-            )
-        if per_fraction > LQ_CAUTION_GY:
-            words.append(f"linear-quadratic model extrapolated above {LQ_CAUTION_GY:g} Gy per fraction")
-    if parameters.population.note:
-        words.append(parameters.population.note)
-    return tuple(words)
+def demand_volumes(parameters: ParameterSet, volumes: Float, unit: str) -> None:
+    """Raise DoseError where the model means absolute volumes and the histogram has none, or too little."""
+    absolute = [term.parsed for term in parameters.term if term.factor is None and needs_cc(term.parsed)]
+    if unit == "%" and (absolute or parameters.kind == "tcp"):
+        raise DoseError(
+            "The model needs the volume in cc, and the DVH gives it in % of an unknown volume.",
+            where=parameters.name,
+            action="export the DVH with absolute volumes.",
+        )
+    for metric in absolute:
+        if metric.amount_unit == "cc" and (metric.amount or 0.0) > volumes.sum():
+            raise DoseError(f"{metric} is not defined in an organ of {volumes.sum():.3g} cc.")
+
+
+def detail_of(parameters: ParameterSet, outcome: Outcome) -> dict[str, Any]:
+    """Return what belongs to an outcome finding alone, ready for JSON.
+
+    Endpoint, organ definition, gEUD, whether EQD2 was used and with which α/β and fractions, the factors
+    given, the warnings.
+    """
+    detail: dict[str, Any] = {
+        "endpoint": parameters.endpoint,
+        "organ_definition": parameters.organ_definition,
+        "geud_gy": outcome.geud_gy,
+        "dose_kind": outcome.dose_kind,
+        "eqd2_used": outcome.dose_kind != "physical",
+        "alpha_beta_gy": parameters.dose.alpha_beta_gy,
+        "mean_gy": outcome.mean_gy,
+        "max_gy": outcome.max_gy,
+        "fractions": outcome.fractions,
+        "max_per_fraction_gy": outcome.max_per_fraction_gy,
+        "warnings": list(outcome.warnings),
+    }
+    if parameters.given:
+        detail["factors"] = dict(parameters.given)
+    if parameters.kind == "tcp":
+        detail["relative_only"] = not parameters.verified
+    return detail

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rtplan import resources
+from rtplan.dosimetry.metric import Metric, parse
+from rtplan.dosimetry.partmetric import demand_of_parts
 from rtplan.dosimetry.protocol import read_model
-from rtplan.errors import UnknownName
+from rtplan.errors import FormatError, ModelError, UnknownName
+
+#: What stands before a modifier's name among the parameters.
+ODDS_RATIO = "odds_ratio:"
 
 
 class _Entry(BaseModel):
@@ -49,6 +56,7 @@ class Population(_Entry):
     site: str
     technique: str = ""
     dose_per_fraction_gy: tuple[float, float] | None = None
+    outside_site: Literal["refuse", "warn"] = "refuse"
     note: str = ""
 
 
@@ -67,8 +75,54 @@ class Check(_Entry):
     volumes: tuple[float, ...] = ()
     fractions: int | None = None
     eqd2: bool = True
+    factors: dict[str, float] = Field(default_factory=dict)
     expected: float
     tolerance: float = 1e-5
+
+
+class Term(_Entry):
+    """One term of a logistic or Cox model: a DVH metric or a clinical factor, and its coefficient's name."""
+
+    parameter: str
+    metric: str | None = None
+    factor: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Term:
+        if (self.metric is None) == (self.factor is None):
+            raise ValueError("a term names either a metric or a factor")
+        if self.metric is not None:
+            try:
+                demand_of_parts(parse(self.metric))
+            except FormatError as wrong:
+                raise ValueError(wrong.message) from None
+        return self
+
+    @property
+    def parsed(self) -> Metric:
+        """The metric, parsed; of the set's organ and in the set's kind of dose."""
+        return parse(self.metric or "")
+
+
+class Modifier(_Entry):
+    """A clinical factor that multiplies the odds (Appelt 2014), with its own source.
+
+    Without it the model gives the risk of the population that it was fitted to.
+    """
+
+    name: str
+    odds_ratio: Parameter
+    source: str
+    verified: bool = False
+    continuous: bool = False
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _above_nought(self) -> Modifier:
+        lowest = self.odds_ratio.ci95[0] if self.odds_ratio.ci95 else self.odds_ratio.value
+        if not lowest > 0:
+            raise ValueError("an odds ratio is above 0")
+        return self
 
 
 class ParameterSet(_Entry):
@@ -86,7 +140,27 @@ class ParameterSet(_Entry):
     dose: DoseKind
     population: Population
     source: Citation
+    term: tuple[Term, ...] = ()
+    modifier: tuple[Modifier, ...] = ()
     check: tuple[Check, ...] = ()
+    #: Clinical factors by name, never from the file: `with_factors`.
+    given: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ParameterSet:
+        lacking = [term.parameter for term in self.term if term.parameter not in self.parameters]
+        if lacking:
+            raise ValueError(f"there is no parameter {lacking[0]!r} for its term")
+        names = [*self.factors]
+        if len(set(names)) < len(names):
+            raise ValueError("a clinical factor is named twice")
+        return self
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the clinical factors that it knows: those of its terms, then its modifiers."""
+        terms = [term.factor for term in self.term if term.factor is not None]
+        return (*terms, *(modifier.name for modifier in self.modifier))
 
     @property
     def values(self) -> dict[str, float]:
@@ -110,7 +184,41 @@ def load_set(name_or_path: str | Path) -> ParameterSet:
     0.09
     """
     path = _find(str(name_or_path))
-    return read_model(ParameterSet, path).model_copy(update={"name": path.stem})
+    found = read_model(ParameterSet, path)
+    if found.given:
+        raise FormatError("given: clinical factors belong to a patient, not to a set.", where=path.name)
+    return found.model_copy(update={"name": path.stem})
+
+
+def with_factors(parameters: ParameterSet, given: Mapping[str, float]) -> ParameterSet:
+    """Return a set for a patient with these clinical factors (1 has it, 0 has it not, or a number).
+
+    An odds ratio joins the parameters, so that it is drawn with them where it has an interval; the set
+    counts as verified only if the odds ratios used are.
+
+    Raises
+    ------
+    UnknownName
+        If the set knows no such factor; the message lists those it knows.
+    ModelError
+        If a factor that one has or has not is given another number than 0 or 1.
+    """
+    known = ", ".join(parameters.factors) or "none"
+    added, verified = {}, parameters.verified
+    for name, number in given.items():
+        if name not in parameters.factors:
+            raise UnknownName(f"The set knows no factor {name!r}. Known: {known}.", where=parameters.name)
+        if not math.isfinite(number):
+            raise ModelError(f"The factor {name} is not a number.", where=parameters.name)
+    for modifier in parameters.modifier:
+        number = given.get(modifier.name, 0.0)
+        if not modifier.continuous and number not in (0.0, 1.0):
+            raise ModelError(f"One has {modifier.name} or not: give 1 or 0, not {number:g}.")
+        if number:
+            added[ODDS_RATIO + modifier.name] = modifier.odds_ratio
+            verified = verified and modifier.verified
+    changed = {"given": dict(given), "parameters": parameters.parameters | added, "verified": verified}
+    return parameters.model_copy(update=changed)
 
 
 def names() -> tuple[str, ...]:

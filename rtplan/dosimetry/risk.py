@@ -12,9 +12,10 @@ from rtplan.dosimetry.dvh import Dvh, Settings
 from rtplan.dosimetry.exposure import exposures, told_of
 from rtplan.dosimetry.extent import completed_fraction, is_cut
 from rtplan.dosimetry.judging import reference_arm
-from rtplan.dosimetry.outcome import Outcome, evaluate
+from rtplan.dosimetry.outcome import Outcome, detail_of, evaluate
 from rtplan.dosimetry.parameters import ParameterSet, load_set
 from rtplan.dosimetry.parts import Answers, Budget, budget_of
+from rtplan.dosimetry.population import Use, refusal
 from rtplan.dosimetry.protocol import Protocol
 from rtplan.errors import RtplanError
 
@@ -49,8 +50,9 @@ def estimate(patient: Patient, protocol: Protocol, ask: Ask | None = None) -> tu
 
 
 def _reason_against(patient: Patient, protocol: Protocol, parameters: ParameterSet) -> str | None:
-    if parameters.population.site not in (protocol.site, "any"):
-        return f"The model is for the site {parameters.population.site}, the protocol for {protocol.site}."
+    reason = refusal(parameters, Use(protocol.site))
+    if reason is not None:
+        return reason
     name = parameters.structure
     if name not in patient.structures:
         return f"There is no structure {name} ({parameters.organ_definition})."
@@ -70,7 +72,8 @@ def _of_model(patient: Patient, protocol: Protocol, parameters: ParameterSet, as
     if isinstance(made, RtplanError):
         return [_missing(patient, parameters, str(made))]
     fractions = {arm: doses[arm].fractions or protocol.fractions for arm in doses}
-    outcomes = {arm: evaluate(parameters, made[arm], fractions[arm]) for arm in doses}
+    use = Use(protocol.site)
+    outcomes = {arm: evaluate(parameters, made[arm], fractions[arm], use=use) for arm in doses}
     drawn = lots(parameters, ask.samples, ask.seed)
     seen = exposures(parameters, made, fractions)
     answers = {arm: Answers(parameters, drawn, seen[arm]) for arm in doses}
@@ -148,18 +151,6 @@ class _Common:
             detail=spread | {"budget": budget.detail},
             **self._fields(budget),
         )
-
-
-def detail_of(parameters: ParameterSet, outcome: Outcome) -> dict[str, Any]:
-    """Return what belongs to an outcome finding alone: gEUD, EQD2 and α/β used, warnings, endpoint."""
-    return {
-        "endpoint": parameters.endpoint,
-        "organ_definition": parameters.organ_definition,
-        "geud_gy": outcome.geud_gy,
-        "dose_kind": outcome.dose_kind,
-        "alpha_beta_gy": parameters.dose.alpha_beta_gy,
-        "warnings": list(outcome.warnings),
-    }
 
 
 def source_of(parameters: ParameterSet) -> str:

@@ -4,53 +4,16 @@ import numpy as np
 import pytest
 
 from rtplan.dosimetry.budget import draw, interval95, probabilities
-from rtplan.dosimetry.outcome import (
-    FORMS,
-    cautions,
-    evaluate,
-    lkb_probit,
-    log_logit,
-    ntcp,
-    relative_seriality,
-)
+from rtplan.dosimetry.forms import lkb_probit, log_logit, relative_seriality
+from rtplan.dosimetry.outcome import evaluate, ntcp
 from rtplan.dosimetry.parameters import load_set, names
+from rtplan.dosimetry.population import cautions
 from rtplan.dosimetry.radiobiology import bed, eqd2, geud, physical
 from rtplan.errors import DoseError, UnknownName
 
 SETS = [load_set(name) for name in names()]
-CHECKS = [(s, check) for s in SETS for check in s.check]
 DOSES = np.array([10.0, 30.0, 50.0, 65.0, 75.0])
 VOLUMES = np.array([0.35, 0.25, 0.20, 0.12, 0.08])
-
-
-@pytest.mark.parametrize(("item", "check"), CHECKS, ids=[f"{s.name}-{i}" for i, (s, _) in enumerate(CHECKS)])
-def test_check_values(item, check):
-    uniform = check.uniform_dose_gy is not None
-    dose = ([check.uniform_dose_gy], [1.0]) if uniform else (check.doses_gy, check.volumes)
-    assert ntcp(item, dose, check.fractions, eqd2=check.eqd2) == pytest.approx(
-        check.expected, abs=check.tolerance
-    )
-
-
-@pytest.mark.parametrize("item", SETS, ids=lambda s: s.name)
-def test_probability_rises_with_dose(item):
-    volume = VOLUMES * (50.0 if item.kind == "tcp" else 1.0)
-    risks = np.array([ntcp(item, (DOSES * f, volume), eqd2=False) for f in np.linspace(0.02, 3.0, 40)])
-    assert ((risks >= 0) & (risks <= 1)).all()
-    assert (np.diff(risks) >= 0).all()
-    assert risks[-1] > risks[0]
-
-
-@pytest.mark.parametrize("item", SETS, ids=lambda s: s.name)
-def test_numpy_and_torch_agree_with_a_true_gradient(item):
-    torch = pytest.importorskip("torch")
-    form = FORMS[item.form][0]
-    dose = torch.tensor(DOSES, dtype=torch.float64, requires_grad=True)
-    volume = torch.tensor(VOLUMES, dtype=torch.float64)
-    assert float(form(dose, volume, item.values).detach()) == pytest.approx(
-        float(form(DOSES, VOLUMES, item.values)), abs=1e-12
-    )
-    assert torch.autograd.gradcheck(lambda d: form(d, volume, item.values), (dose,), atol=1e-6)
 
 
 def test_verified_sets_are_those_of_issue_5():
@@ -69,12 +32,6 @@ def test_worked_examples_of_other_forms():
     serial = {"s": 1.5, "gamma": 2.2, "d50_gy": 80.0}
     assert relative_seriality(DOSES, VOLUMES, serial) == pytest.approx(0.0847958, abs=1e-6)
     assert relative_seriality(np.array([80.0]), np.array([1.0]), serial) == pytest.approx(0.5, abs=1e-12)
-    mean = {"intercept": -5.17, "slope_per_gy": 0.0644}
-    assert FORMS["logistic_mean"][0](np.array([40.0]), np.array([1.0]), mean) == pytest.approx(
-        0.0694, abs=2e-4
-    )
-    cox = {"baseline_hazard": 0.00887, "slope_per_gy": 0.0629}
-    assert FORMS["cox_mean"][0](np.array([40.0]), np.array([1.0]), cox) == pytest.approx(0.1041, abs=2e-4)
 
 
 def test_partial_volume_lkb_is_the_effective_volume_form():
