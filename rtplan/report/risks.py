@@ -38,8 +38,11 @@ _DETAILS: Mapping[str, str] = {
     "geud_gy": "gEUD [Gy]",
     "alpha_beta_gy": "α/β [Gy]",
     "organ_definition": "organ",
+    "mean_gy": "mean [Gy]",
+    "max_gy": "maximum [Gy]",
+    "max_per_fraction_gy": "at most per fraction [Gy]",
 }
-_SAID_ELSEWHERE = ("endpoint", "dose_kind", "warnings", "spread", "budget")
+_SAID_ELSEWHERE = ("endpoint", "dose_kind", "warnings", "spread", "budget", "eqd2_used", "relative_only")
 
 
 def _outcome_table(item: Row, book: Book) -> Table:
