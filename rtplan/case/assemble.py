@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from rtplan.case.settings import CaseSettings
-from rtplan.dosimetry.protocol import Derive, Protocol
+from rtplan.dosimetry.protocol import Derive, OutcomeModel, Protocol
 from rtplan.pipeline import Step
 from rtplan.planning.optimise import OptimiseSettings
 from rtplan.steps import CLINICAL
@@ -15,7 +15,8 @@ from rtplan.steps import CLINICAL
 
 def clinical_steps(protocol: Protocol, settings: CaseSettings) -> tuple[Step, ...]:
     """Return the steps of `rtplan.steps.CLINICAL`, each with what this case asks of it."""
-    asked = _asked(with_margins(protocol, settings.margins), settings)
+    wanted = with_outcome(with_margins(protocol, settings.margins), settings.outcome)
+    asked = _asked(wanted, settings)
     left_out = set() if "SynCT" in settings.arms else {"SynthesiseCT"}
     return tuple(step(**asked.get(step.__name__, {})) for step in CLINICAL if step.__name__ not in left_out)
 
@@ -39,6 +40,7 @@ def _asked(protocol: Protocol, settings: CaseSettings) -> dict[str, dict[str, An
         "RecalculateArms": {"grid_mm": settings.grid_mm, "device": settings.device},
         "EvaluateProtocol": {"protocol": protocol},
         "EstimateOutcome": {"protocol": protocol, "parameter_seed": settings.seed},
+        "CompareArms": {"gamma": settings.gamma},
     }
 
 
@@ -61,3 +63,10 @@ def with_margins(protocol: Protocol, margins: Mapping[str, Mapping[str, float]])
     )
     kept = tuple(entry for entry in protocol.derive if entry.make not in set(margins) & derived)
     return protocol.model_copy(update={"derive": kept + added})
+
+
+def with_outcome(protocol: Protocol, models: Sequence[str]) -> Protocol:
+    """Return the protocol with further outcome models; one that it names already is not asked twice."""
+    named = {entry.model for entry in protocol.outcome}
+    added = tuple(OutcomeModel(model=name) for name in dict.fromkeys(models) if name not in named)
+    return protocol.model_copy(update={"outcome": protocol.outcome + added})

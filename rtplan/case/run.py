@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from rtplan import pipeline, resources
 from rtplan.case import export, tables
 from rtplan.case.assemble import clinical_steps
 from rtplan.case.curves import curves_of
-from rtplan.case.manifest import DataFile, Input, Manifest, Weights, outputs, records, versions
+from rtplan.case.manifest import Input, Manifest, outputs, records, versions
 from rtplan.case.outfolder import demand_space, refuse_occupied, whole
+from rtplan.case.provenance import data_files_of, finished_before, weights_of
 from rtplan.case.settings import CaseSettings
 from rtplan.domain import Patient
 from rtplan.dosimetry.protocol import load_protocol
-from rtplan.errors import OutputError
-from rtplan.io.index import index
+from rtplan.io.index import SALT, index
 from rtplan.io.patient import read_patient
 from rtplan.io.tps import load
-from rtplan.learning.zoo import load_card
 from rtplan.planning.device import threads
 from rtplan.report.assemble import assemble
 from rtplan.report.document import document_of
 from rtplan.report.page import page_of
-from rtplan.steps.optimise_plan import OptimisePlan
 
 Say = Callable[[str], None]
 
@@ -55,6 +50,8 @@ class Place:
         Replace finished results.
     series : tuple of str
         SeriesInstanceUIDs to use where the rule would take another one.
+    salt : str
+        Enters the patient's pseudonym.
     """
 
     folder: Path
@@ -64,11 +61,14 @@ class Place:
     resume: bool = False
     overwrite: bool = False
     series: tuple[str, ...] = ()
+    salt: str = SALT
 
 
 def read(place: Place) -> Patient:
     """Read the patient through the DICOM door."""
-    return read_patient(place.folder, structures=place.structures, names=place.names, series=place.series)
+    return read_patient(
+        place.folder, structures=place.structures, names=place.names, series=place.series, salt=place.salt
+    )
 
 
 def run_case(
@@ -104,7 +104,7 @@ def run_case(
     say("Read")
     patient = read(place)
     before = _manifest(place, settings, patient, command)
-    if place.resume and _finished(place.out, before):
+    if place.resume and finished_before(place.out, before):
         say(f"Finished before with the same inputs and settings: {place.out}")
         return patient
     with whole(place.out, overwrite=place.overwrite or place.resume) as folder:
@@ -156,21 +156,6 @@ def as_plain_outputs(folder: Path) -> list[dict[str, str]]:
     return [output.model_dump() for output in outputs(folder)]
 
 
-def _finished(out: Path, asked: Manifest) -> bool:
-    path = out / "manifest.json"
-    if not path.is_file():
-        return False
-    try:
-        done = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError:
-        raise OutputError(
-            "The manifest in the out folder cannot be read, so nothing can be resumed.",
-            where=str(path),
-            action="choose another --out.",
-        ) from None
-    return done.same_question(asked)
-
-
 def alpha_beta_of(patient: Patient) -> float | None:
     """Return the α/β (Gy) of the EQD2 doses that the outcome models used; None when none did."""
     kinds = {f.dose_kind for f in patient.findings if f.metric == "NTCP" and f.dose_kind}
@@ -189,8 +174,8 @@ def _manifest(place: Place, settings: CaseSettings, patient: Patient, command: s
         threads=threads(),
         versions=versions(),
         inputs=_inputs(place),
-        weights=_weights(settings, patient),
-        data_files=_data_files(settings),
+        weights=weights_of(settings, bool(patient.mr)),
+        data_files=data_files_of(settings),
         steps=records(patient),
         outputs=(),
     )
@@ -201,28 +186,3 @@ def _inputs(place: Place) -> tuple[Input, ...]:
     entries = [entry for folder in folders for entry in index(folder).entries]
     made = {Input(uid=e.sop_uid, sha256=resources.sha256(e.path), role=e.kind) for e in entries}
     return tuple(sorted(made, key=lambda item: (item.role, item.uid)))
-
-
-def _weights(settings: CaseSettings, patient: Patient) -> tuple[Weights, ...]:
-    if not patient.mr or "SynCT" not in settings.arms:
-        return ()
-    card = load_card(resources.find("models", settings.model))
-    return (Weights(name=card.name, sha256=card.weights.sha256),)
-
-
-def _data_files(settings: CaseSettings) -> tuple[DataFile, ...]:
-    """Return the files that give numbers to this case: protocol, outcome models, bulk HU, beam, curve."""
-    asked = [("protocols", settings.protocol)]
-    asked += [("models/ntcp", o.model) for o in load_protocol(settings.protocol).outcome]
-    asked += [("models/bulk", arm) for arm in settings.arms if arm in resources.names("models/bulk")]
-    asked += [("models/beams", OptimisePlan.machine), ("models/curves", OptimisePlan.curve)]
-    found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
-    return tuple(
-        DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path), verified=_verified(path))
-        for shelf, path in found
-    )
-
-
-def _verified(path: Path) -> bool | None:
-    value = tomllib.loads(path.read_text(encoding="utf-8")).get("verified")
-    return value if isinstance(value, bool) else None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rtplan.domain.patient import ARMS
 from rtplan.errors import FormatError, UnknownName
+from rtplan.evaluation.arms import GAMMA, Criterion
 
 GAS = ("water", "as_reference")
 
+_GAMMA = re.compile(r"(\d+(?:\.\d+)?)\s*%?\s*/\s*(\d+(?:\.\d+)?)\s*(?:mm)?")
 _SIDES = ("L", "R", "A", "P", "S", "I")
 
 
@@ -40,6 +43,10 @@ class CaseSettings:
         Let unverified numbers decide verdicts and drive the optimisation.
     tps : str
         Profile of the planning system for which the DICOM is written: a name or the path of a TOML file.
+    gamma : tuple of (float, float)
+        Criteria of gamma: dose % (global) and distance mm.
+    outcome : tuple of str
+        Outcome models beside those of the protocol.
     seed : int
         Of every draw.
     device : str
@@ -56,6 +63,8 @@ class CaseSettings:
     grid_mm: float = 3.0
     allow_unverified: bool = False
     tps: str = "common"
+    gamma: tuple[Criterion, ...] = GAMMA
+    outcome: tuple[str, ...] = ()
     seed: int = 1
     device: str = "cpu"
 
@@ -80,6 +89,8 @@ class CaseSettings:
             "grid_mm": self.grid_mm,
             "allow_unverified": self.allow_unverified,
             "tps": self.tps,
+            "gamma": [list(criterion) for criterion in self.gamma],
+            "outcome": list(self.outcome),
         }
 
 
@@ -109,3 +120,25 @@ def parse_margin(text: str) -> tuple[str, dict[str, float]]:
             action="for example --margin PTVp_6000=5 or --margin PTVp_6000=6,6,6,4,6,6",
         )
     return name, dict(zip(_SIDES, values * (6 // len(values)), strict=True))
+
+
+def parse_gamma(text: str) -> Criterion:
+    """Read ``PERCENT/MM``, the criterion of a gamma analysis.
+
+    Raises
+    ------
+    FormatError
+        If the text is not of this form.
+
+    Examples
+    --------
+    >>> parse_gamma("2/2"), parse_gamma("3%/2mm")
+    ((2.0, 2.0), (3.0, 2.0))
+    """
+    found = _GAMMA.fullmatch(text.strip())
+    if found is None or not (0.0 < float(found[1]) <= 20.0 and 0.0 < float(found[2]) <= 20.0):
+        raise FormatError(
+            f"A gamma criterion is written PERCENT/MM, each above 0 and at most 20, got {text!r}.",
+            action="for example --gamma 2/2 or --gamma 3%/2mm.",
+        )
+    return float(found[1]), float(found[2])

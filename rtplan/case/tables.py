@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Finding, Patient
+from rtplan.errors import FormatError
 
 SCHEMA = 1
 
@@ -33,6 +34,31 @@ def write_findings(patient: Patient, folder: Path) -> None:
         table.writeheader()
         for row in rows:
             table.writerow({name: _cell(value) for name, value in row.items()})
+
+
+def read_findings(folder: Path) -> tuple[Finding, ...]:
+    """Return the findings of a finished out folder.
+
+    Raises
+    ------
+    FormatError
+        If ``findings.json`` is missing, of another schema or not of this form.
+    """
+    path = folder / "findings.json"
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        if plain["schema"] != SCHEMA:
+            raise FormatError(f"findings.json is not of schema {SCHEMA}.", where=str(path))
+        return tuple(_finding(row) for row in plain["findings"])
+    except (OSError, ValueError, KeyError, TypeError) as wrong:
+        raise FormatError(
+            f"findings.json cannot be read ({type(wrong).__name__}).", where=str(path)
+        ) from None
+
+
+def _finding(plain: Mapping[str, Any]) -> Finding:
+    interval = plain["interval95"]
+    return Finding(**{**plain, "interval95": tuple(interval) if interval else None})
 
 
 def write_curves(curves: Curves, folder: Path) -> None:

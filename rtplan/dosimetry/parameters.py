@@ -183,7 +183,7 @@ def load_set(name_or_path: str | Path) -> ParameterSet:
     >>> load_set("rectum_bleeding_g2_quantec2010").values["n"]
     0.09
     """
-    path = _find(str(name_or_path))
+    _, path = find_set(str(name_or_path))
     found = read_model(ParameterSet, path)
     if found.given:
         raise FormatError("given: clinical factors belong to a patient, not to a set.", where=path.name)
@@ -237,8 +237,15 @@ def _there(kind: str) -> bool:
         return False
 
 
-def _find(name: str) -> Path:
+def find_set(name: str) -> tuple[str, Path]:
+    """Return the shelf of a parameter set (``models/ntcp`` unless it lies on another) and its file.
+
+    Raises
+    ------
+    UnknownName
+        If there is none of that name.
+    """
     for shelf in _shelves()[1:]:
         if name in resources.names(shelf):
-            return resources.find(shelf, name)
-    return resources.find("models/ntcp", name)
+            return shelf, resources.find(shelf, name)
+    return "models/ntcp", resources.find("models/ntcp", name)

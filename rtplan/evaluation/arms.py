@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ from rtplan.imaging.contour import fraction_on
 from rtplan.imaging.resample import resample
 
 STEP = "CompareArms"
-#: Gamma criteria of clinical.md B.3: dose % (global), distance mm; cut-off 10 %.
-GAMMA = ((2.0, 2.0), (1.0, 1.0))
+#: One gamma criterion: dose % (global), distance mm.
+Criterion = tuple[float, float]
+#: Gamma criteria customary for synthetic CT; cut-off 10 %.
+GAMMA: tuple[Criterion, ...] = ((2.0, 2.0), (1.0, 1.0))
 CUTOFF_PERCENT = 10.0
 
 
@@ -163,10 +165,12 @@ def structure_findings(
     return found
 
 
-def gamma_findings(pair: Pair, dose: Dose, reference: Dose, region: Mask) -> list[Finding]:
+def gamma_findings(
+    pair: Pair, dose: Dose, reference: Dose, region: Mask, criteria: Sequence[Criterion] = GAMMA
+) -> list[Finding]:
     """Return the gamma pass rates (global, 10 % cut-off) inside a region on the dose grid, %."""
     found = []
-    for percent, distance_mm in GAMMA:
+    for percent, distance_mm in criteria:
         metric = f"Gamma{percent:g}%/{distance_mm:g}mm[%]"
         settings = GammaSettings(percent, distance_mm, CUTOFF_PERCENT)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ KINDS: dict[str, Kind] = {
     "Prostate": "CTV",
     "zGas": "CONTROL",
 }
+#: What changes in the pelvis from one day to the next: gas in the rectum, filling of the bladder.
+GAS_AND_BLADDER = ("rectum_gas", "bladder_cc")
 
 
 def make_patient(
@@ -33,6 +36,7 @@ def make_patient(
     spacer: bool = False,
     contrasts: tuple[str, ...] = ("T2w", "T1w"),
     shape: Shape | None = None,
+    mr_anew: tuple[str, ...] = (),
 ) -> Patient:
     """Make a digital patient: one anatomy, seen by a CT and an MR scanner.
 
@@ -52,6 +56,9 @@ def make_patient(
         A real prostate (with zones and lesion, where known) in the place of the drawn one: its centre of
         volume lies where the drawn gland's centre would, moved off the pubic bones where it must; the organs
         round it keep off it. The key ends with a mark of the shape.
+    mr_anew : tuple of str
+        Draws that are made again for the MR, as on another day (``GAS_AND_BLADDER``); the structures are
+        those of the CT.
 
     Returns
     -------
@@ -67,7 +74,11 @@ def make_patient(
     demand_contrasts(contrasts)
     who = f"{cohort}/{seed}" + (f"/{shape.digest}" if shape else "")
     anatomy = build_anatomy(draws, spacing_zyx_mm, uid(f"frame/{who}"), spacer=spacer, shape=shape)
-    images = {"CT": scan_ct(anatomy, draws), **scan_mr(anatomy, draws, contrasts)}
+    seen = anatomy
+    if mr_anew:
+        other_day = replace(draws, anew=mr_anew)
+        seen = build_anatomy(other_day, spacing_zyx_mm, uid(f"frame/{who}"), spacer=spacer, shape=shape)
+    images = {"CT": scan_ct(anatomy, draws), **scan_mr(seen, draws, contrasts)}
     masks = dict(anatomy.masks)
     masks["PTVp"] = _grown(masks["Prostate"], anatomy.grid)
     structures = {
@@ -83,6 +94,7 @@ def make_patient(
         "contrasts": contrasts,
     }
     settings |= {"shape": shape.name, "shape_scale": shape.scale} if shape else {}
+    settings |= {"mr_anew": mr_anew} if mr_anew else {}
     return Patient(
         key=key,
         images=images,

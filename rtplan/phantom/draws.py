@@ -35,6 +35,8 @@ class Draws:
         ``train``, ``valid`` or ``study``.
     seed : int
         Number of the patient in its cohort, 0 or above.
+    anew : tuple of str
+        Names that are drawn a second time: another day of the same patient.
 
     Notes
     -----
@@ -50,6 +52,7 @@ class Draws:
 
     cohort: str
     seed: int
+    anew: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.cohort not in COHORTS:
@@ -68,7 +71,8 @@ class Draws:
     def stream(self, name: str) -> np.random.Generator:
         """Return the random stream of a name, always from its beginning."""
         number = int(table("models/anatomy", self.cohort)["number"])
-        return np.random.default_rng([number, self.seed, zlib.crc32(name.encode())])
+        again = [1] if name in self.anew else []
+        return np.random.default_rng([number, self.seed, zlib.crc32(name.encode()), *again])
 
     def __getitem__(self, name: str) -> float:
         low, high = self.ranges[name]

@@ -9,6 +9,8 @@ from typing import ClassVar
 from rtplan.domain import Dose, Finding, Mask, Notice, Patient, Structure
 from rtplan.domain.nomenclature import EXTERNAL, SUPPORT
 from rtplan.evaluation.arms import (
+    GAMMA,
+    Criterion,
     Pair,
     dose_findings,
     gamma_findings,
@@ -27,8 +29,8 @@ class CompareArms:
 
     Parameters
     ----------
-    gamma : bool
-        Whether gamma is calculated (2 %/2 mm and 1 %/1 mm).
+    gamma : tuple of (float, float)
+        Criteria of gamma: dose % (global) and distance mm; empty: none.
 
     Notes
     -----
@@ -36,7 +38,7 @@ class CompareArms:
     all arms. No verdict is given here: what counts as equivalent is the user's to set.
     """
 
-    gamma: bool = True
+    gamma: tuple[Criterion, ...] = GAMMA
 
     needs: ClassVar[tuple[str, ...]] = ("doses",)
     makes: ClassVar[tuple[str, ...]] = ()
@@ -80,7 +82,8 @@ class CompareArms:
         found = dose_findings(pair, dose, reference, prescribed, isocentre)
         found += structure_findings(pair, dose, reference, structures, prescribed)
         if self.gamma and masks:
-            found += gamma_findings(pair, dose, reference, on_grid_of(reference, masks["Body"]))
+            region = on_grid_of(reference, masks["Body"])
+            found += gamma_findings(pair, dose, reference, region, self.gamma)
         return found
 
 

@@ -1,0 +1,66 @@
+"""Where a case's numbers come from: weights, data files; and whether it was finished before."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rtplan import resources
+from rtplan.case.manifest import DataFile, Manifest, Weights
+from rtplan.case.settings import CaseSettings
+from rtplan.dosimetry.parameters import find_set
+from rtplan.dosimetry.protocol import load_protocol
+from rtplan.errors import OutputError
+from rtplan.learning.zoo import load_card
+from rtplan.steps.optimise_plan import OptimisePlan
+
+
+def finished_before(out: Path, asked: Manifest) -> bool:
+    """Whether a folder holds the finished results of the same inputs, settings and version.
+
+    Raises
+    ------
+    OutputError
+        If its manifest cannot be read.
+    """
+    path = out / "manifest.json"
+    if not path.is_file():
+        return False
+    try:
+        done = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError:
+        raise OutputError(
+            "The manifest in the out folder cannot be read, so nothing can be resumed.",
+            where=str(path),
+            action="choose another --out.",
+        ) from None
+    return done.same_question(asked)
+
+
+def weights_of(settings: CaseSettings, has_mr: bool) -> tuple[Weights, ...]:
+    """Return the weights that make the synthetic CT of a case; none without an MR or without that arm."""
+    if not has_mr or "SynCT" not in settings.arms:
+        return ()
+    card = load_card(resources.find("models", settings.model))
+    return (Weights(name=card.name, sha256=card.weights.sha256),)
+
+
+def data_files_of(settings: CaseSettings) -> tuple[DataFile, ...]:
+    """Return the files that give numbers to this case: protocol, outcome models, bulk HU, beam, curve."""
+    asked = [("protocols", settings.protocol)]
+    asked += [("models/bulk", arm) for arm in settings.arms if arm in resources.names("models/bulk")]
+    asked += [("models/beams", OptimisePlan.machine), ("models/curves", OptimisePlan.curve)]
+    found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
+    models = [entry.model for entry in load_protocol(settings.protocol).outcome]
+    found += [find_set(name) for name in dict.fromkeys((*models, *settings.outcome))]
+    return tuple(
+        DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path), verified=_verified(path))
+        for shelf, path in found
+    )
+
+
+def _verified(path: Path) -> bool | None:
+    value = tomllib.loads(path.read_text(encoding="utf-8")).get("verified")
+    return value if isinstance(value, bool) else None
