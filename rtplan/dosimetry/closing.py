@@ -1,37 +1,115 @@
-"""Where a rounded end closes: the height that the last planes of a solid foretell."""
+"""Where a rounded end closes: the height that the areas of the last planes of a solid foretell."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rtplan.dosimetry.solid import Plane, meet
+
 Float = NDArray[np.float64]
 
+#: Planes that the height is foretold from, the end plane counted.
+LOOKED_AT = 4
 
-def closing(value: Float, slope: Float, bend: Float, gap: float) -> float:
-    """Return the height of a rounded cap: where the extrapolated solid closes, at most one gap.
 
-    A shape that would close just at the missing plane ends there; one that would never close (a
-    cylinder) ends at half a slice; between them the height is ``gap/2 (1 + gap/h)``.
+def closing(planes: tuple[Plane, ...], number: int, way: int, gap: float) -> tuple[float, float]:
+    """Return the height of the cap on the rings that end at a plane, and how much it narrows in a gap.
+
+    Parameters
+    ----------
+    planes : tuple of Plane
+        Of one nesting depth, by rising height.
+    number : int
+        Of the plane where rings end.
+    way : int
+        1 where they end upwards, -1 downwards.
+    gap : float
+        To the plane that is not there, mm.
+
+    Returns
+    -------
+    height : float
+        At most one gap, mm.
+    narrows : float
+        Part of the end's area that goes in the first gap if the slope stays; 0 where the end is flat.
+
+    Notes
+    -----
+    It comes from the contours alone: the square of the radius of the circle of equal area is carried on
+    as the level function is (Notes of `Solid`), with its limited second difference. A shape that would
+    close within the gap ends there; one that would never close (a cylinder, or one that widens) ends at
+    half a slice; between them the height is ``gap/2 (1 + gap/h)``. Spheres, cylinders and cones are met.
     """
-    within = value < 0
+    squares, widths = _behind(planes, number, way)
+    slope, bend = _outward(squares, widths)
+    root = slope + (slope * slope + 2.0 * bend * squares[0]) ** 0.5
+    narrows = slope * gap / squares[0]
+    if root <= 0.0:
+        return 0.5 * gap, narrows
+    closes = 2.0 * squares[0] / root
+    return (closes if closes <= gap else 0.5 * gap * (1.0 + gap / closes)), narrows
+
+
+def _behind(planes: tuple[Plane, ...], number: int, way: int) -> tuple[list[float], list[float]]:
+    """Return the squared radii of the ending rings and of those behind, summed by plane, and the gaps."""
+    on, back = ("up", "down") if way > 0 else ("down", "up")
+    plane = planes[number]
+    chosen = plane.chosen(f"not {on}")
+    squares, widths = [sum(plane.radii_mm[i] ** 2 for i in chosen)], []
+    while len(squares) < LOOKED_AT and 0 <= number - way < len(planes):
+        inner = planes[number - way]
+        held = [i for i in chosen if i in plane.chosen(back)]
+        partners = [
+            j
+            for j in inner.chosen(on)
+            if (len(plane.rings) == 1 and len(inner.rings) == 1 and held)
+            or any(meet(plane.rings[i], inner.rings[j]) for i in held)
+        ]
+        if not partners:
+            break
+        squares.append(sum(inner.radii_mm[j] ** 2 for j in partners))
+        widths.append(abs(plane.height_mm - inner.height_mm))
+        plane, chosen, number = inner, partners, number - way
+    return squares, widths
+
+
+def _outward(squares: list[float], widths: list[float]) -> tuple[float, float]:
+    """Return by how much the square of the radius falls beyond the end, per mm, and per mm² more."""
+    rises = [(inner - outer) / width for (outer, inner), width in zip(pairwise(squares), widths, strict=True)]
+    if not rises:
+        return 0.0, 0.0
+    bends = [
+        2.0 * (a - b) / (v + w) for (a, b), (v, w) in zip(pairwise(rises), pairwise(widths), strict=True)
+    ]
+    bend = 0.0
+    if bends and bends[0] * bends[-1] > 0.0:
+        bend = min(bends, key=abs)
+    return max(rises[0] + 0.5 * bend * widths[0], 0.0), max(bend, 0.0)
+
+
+def apex(value: Float, slope: Float, bend: Float) -> tuple[float, float, float]:
+    """Return where a cap's level function is the last to reach 0: row and column (with parts), height in mm.
+
+    It is the top of the parabolas through the highest point of the lattice and its neighbours, for a cap
+    that closes everywhere.
+    """
     root = slope + np.sqrt(np.maximum(slope * slope - 2.0 * bend * value, 0.0))
-    if not within.any() or (within & (root <= 0)).any():
-        return 0.5 * gap
-    height = np.where(root > 0, -2.0 * value / np.where(root > 0, root, 1.0), -np.inf)
-    closes = _peak(height, within)
-    return closes if closes <= gap else 0.5 * gap * (1.0 + gap / closes)
-
-
-def _peak(height: Float, within: NDArray[np.bool_]) -> float:
-    """Return the top of the parabolas through the highest lattice point within and its neighbours."""
-    row, column = np.unravel_index(int(np.where(within, height, -np.inf).argmax()), height.shape)
-    top = rise = float(height[row, column])
-    for before, after in (
-        (height[row - 1, column], height[row + 1, column]),
-        (height[row, column - 1], height[row, column + 1]),
+    height = -2.0 * value / np.where(root > 0.0, root, np.inf)
+    row, column = (int(k) for k in np.unravel_index(int(height.argmax()), height.shape))
+    place, top = [float(row), float(column)], float(height[row, column])
+    rise = top
+    for axis, pair in enumerate(
+        (
+            (height[row - 1, column], height[row + 1, column]),
+            (height[row, column - 1], height[row, column + 1]),
+        )
     ):
-        bow = float(2.0 * top - before - after)
-        if np.isfinite(bow) and bow > 0 and max(before, after) <= top:
-            rise += float(after - before) ** 2 / (8.0 * bow)
-    return rise
+        before, after = (float(beside) for beside in pair)
+        bow = 2.0 * top - before - after
+        if bow > 0.0 and max(before, after) <= top:
+            place[axis] += 0.5 * (after - before) / bow
+            rise += (after - before) ** 2 / (8.0 * bow)
+    return place[0], place[1], rise

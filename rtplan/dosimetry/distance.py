@@ -42,6 +42,11 @@ class Lattice:
         """Centres along v, shape (nv,)."""
         return self.corner_mm[1] + (np.arange(self.shape[0], dtype=np.float64) + 0.5) * self.step_mm
 
+    def at(self, row: float, column: float) -> Float:
+        """Return the point (u, v) at a row and column with parts, mm, shape (1, 2)."""
+        place = np.array([[column, row]]) + 0.5
+        return np.array(self.corner_mm) + place * self.step_mm
+
 
 @dataclass(frozen=True)
 class Outline:

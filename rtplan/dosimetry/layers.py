@@ -18,7 +18,7 @@ from rtplan.dosimetry.cells import (
     UPPER,
     UPPER_REST,
 )
-from rtplan.dosimetry.closing import closing
+from rtplan.dosimetry.closing import apex, closing
 from rtplan.dosimetry.distance import Lattice, Outline, inside, signed_lattice
 from rtplan.dosimetry.solid import Plane, Solid
 from rtplan.errors import StructureError
@@ -30,7 +30,7 @@ Face = tuple[Float, float, int]
 THINNER = 0.7
 #: The same for a flat cap.
 THINNER_CAP = 1.3
-#: A rounded end is flat where the level function rises by less than this part of its depth in a gap.
+#: A rounded end is flat where it would narrow by less than this part of its area in a gap.
 FLAT_PART = 0.01
 _WAYS = ("up", "not up", "down", "not down")
 
@@ -237,14 +237,16 @@ def _end(
         start = height + way * 0.5 * gap * number
         pieces.append(_cap((start, way * 0.5 * gap, part), lattice, (value, flat, flat), sign))
         faces.append((rim, start + way * 0.5 * gap, part))
-    rise = closing(value, slope, bend, gap)
-    leans = value < 0
-    curved = leans.any() and (slope[leans] * gap).max() > FLAT_PART * -value.min()
-    form = (ROUND_UPPER if way > 0 else ROUND_LOWER) if curved else FLAT
+    rise, narrows = closing(fields.planes, k, way, gap)
+    form = (ROUND_UPPER if way > 0 else ROUND_LOWER) if narrows > FLAT_PART else FLAT
     pieces.append(_cap((height, way * rise, form), lattice, (value, slope, bend), sign))
     top = value + slope * rise + 0.5 * bend * rise * rise
     if sign > 0:
-        faces.append((_outside(_inside(lattice, top), holes, height), height + way * rise, form))
+        face = _outside(_inside(lattice, top), holes, height)
+        if not len(face) and (value < 0).any():
+            row, column, most = apex(value, slope, bend)
+            face, rise = lattice.at(row, column), min(most, rise)
+        faces.append((face, height + way * rise, form))
     return replace(_joined(pieces), faces=tuple(faces))
 
 

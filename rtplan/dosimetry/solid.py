@@ -253,7 +253,7 @@ def _boxes_meet(a: Float, b: Float) -> bool:
     return bool((a.min(axis=0) <= b.max(axis=0)).all() and (b.min(axis=0) <= a.max(axis=0)).all())
 
 
-def _meet(a: Float, b: Float) -> bool:
+def meet(a: Float, b: Float) -> bool:
     """Whether two rings overlap, seen along the normal (a vertex of one in the other)."""
     if not _boxes_meet(a, b):
         return False
@@ -301,7 +301,7 @@ def _linked(planes: list[Plane], heights: Float) -> tuple[Plane, ...]:
         pairs.append(pair if lower.radii_mm[i] < upper.radii_mm[j] else pair[::-1])
     plain = _plainly_meet(pairs) if pairs else ()
     for (k, i, j), pair, sure in zip(chosen, pairs, plain, strict=True):
-        if sure or (not (up[k][i] and down[k + 1][j]) and _meet(*pair)):
+        if sure or (not (up[k][i] and down[k + 1][j]) and meet(*pair)):
             up[k][i] = down[k + 1][j] = True
     return tuple(
         Plane(plane.height_mm, plane.rings, plane.radii_mm, tuple(u), tuple(d))

@@ -1,0 +1,62 @@
+"""The DVH of organs whose contours run along voxels' edges: their ends."""
+
+import numpy as np
+import pytest
+
+from rtplan.domain import Contours, Grid, Mask, Structure
+from rtplan.dosimetry.closing import closing
+from rtplan.dosimetry.distance import Lattice
+from rtplan.dosimetry.layers import Layers
+from rtplan.dosimetry.solid import Solid
+from rtplan.imaging.contour import contours_of
+
+VOXELS = Grid.axial((24, 40, 40), (2.5, 1.5, 1.5), (-29.3, -28.9, -30.4), "1.2")
+
+
+def ball(centre, half):
+    at = VOXELS.to_patient(np.indices(VOXELS.shape).transpose(1, 2, 3, 0))
+    return (((at - np.array(centre)) / np.array(half)) ** 2).sum(axis=-1) < 1
+
+
+def crescent():
+    return ball((0, 0, 0), (20, 14, 16)) & ~ball((0, -6, 2), (16, 12, 15))
+
+
+def leaning():
+    at = VOXELS.to_patient(np.indices(VOXELS.shape).transpose(1, 2, 3, 0))
+    x, y, z = at.transpose(3, 0, 1, 2)
+    return ((x - 0.8 * z) / 11) ** 2 + ((y + 0.3 * z) / 8) ** 2 + (z / 17) ** 2 < 1
+
+
+def organ(held):
+    return Structure("S", "ORGAN", contours_of(Mask(VOXELS, np.ascontiguousarray(held))))
+
+
+def cap_heights(solid, step):
+    low, high = (end[:2] for end in solid.box_mm)
+    count = np.ceil((high - low) / step).astype(int) + 4
+    corner = 0.5 * (low + high) - 0.5 * count * step
+    layers = Layers.of(solid, Lattice(tuple(corner.tolist()), step, (int(count[1]), int(count[0]))))
+    return sorted({(label, round(height, 6)) for _, height, label in layers.faces})
+
+
+@pytest.mark.parametrize("shape", [crescent, leaning])
+def test_a_rounded_end_closes_at_the_same_height_on_every_lattice(shape):
+    solid = Solid.of(organ(shape()).region)
+    assert cap_heights(solid, 2.0) == cap_heights(solid, 0.9) == cap_heights(solid, 0.31)
+
+
+def test_a_rounded_end_closes_as_a_sphere_and_as_a_cylinder_do():
+    t = np.arange(360) * 2 * np.pi / 360
+    circle = np.stack([np.cos(t), np.sin(t)], axis=1)
+    heights = np.arange(-14.0, 14.0, 3.0)
+
+    def planes(radii):
+        rings = [np.column_stack([r * circle, np.full(360, z)]) for r, z in zip(radii, heights, strict=True)]
+        return Solid.of(Contours(tuple(rings))).levels[0]
+
+    ball_like = planes(np.sqrt(15.0**2 - heights**2))
+    assert closing(ball_like, len(ball_like) - 1, 1, 3.0)[0] == pytest.approx(15.0 - heights[-1], abs=1e-3)
+    assert closing(ball_like, 0, -1, 3.0)[0] == pytest.approx(heights[0] + 15.0, abs=1e-3)
+    tube = planes(np.full(len(heights), 9.0))
+    assert closing(tube, 0, -1, 3.0) == (pytest.approx(1.5), pytest.approx(0.0, abs=1e-12))
