@@ -16,6 +16,9 @@ def command(
     cache: Path = typer.Option(None, "--cache", help="Where prepared patients are kept; OUT/cache."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the last checkpoint in OUT."),
     begin_with: str | None = typer.Option(None, "--from", help="Model whose weights come first (doses)."),
+    fold: int | None = typer.Option(
+        None, "--fold", help="Fold that is left out, where the settings name some."
+    ),
     device: Device = "cpu",
     threads: Threads = 0,
     quiet: Quiet = False,
@@ -32,6 +35,8 @@ def command(
 
     set_threads(threads)
     if task_of(settings) == "dose":
+        if fold is not None:
+            raise ModelError("A dose network has no folds.", action="leave --fold out.")
         dose_plan = parse(settings, DoseSettings)
         folder = out or Path("out") / dose_plan.name
         path = train_dose_from(
@@ -48,7 +53,7 @@ def command(
                 "A synthetic CT is learned on the CPU and from the start.",
                 action="leave --device and --from out.",
             )
-        plan = load_settings(settings)
+        plan = load_settings(settings, fold)
         folder = out or Path("out") / plan.name
         path = train_from(plan, folder, cache=cache, resume=resume, report=progress(quiet))
     typer.echo(f"The network and its card: {path}")

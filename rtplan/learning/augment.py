@@ -24,6 +24,7 @@ NONE = AugmentSettings(
     thick_chance=0.0,
     noise=(0.0, 0.0),
     mirror_chance=0.0,
+    upside_chance=0.0,
     warp_chance=0.0,
 )
 
@@ -100,7 +101,10 @@ def thicken(x: Tensor) -> Tensor:
 
 
 def corrupt(x: Tensor, rng: np.random.Generator, settings: AugmentSettings) -> Tensor:
-    """Draw and apply bias field, blur, thick slices and noise to signal (1, z, y, x) in body units."""
+    """Draw and apply gain, bias field, blur, thick slices and noise to signal (1, z, y, x) in body units."""
+    low, high = settings.gain
+    if high > low:
+        x = x * float(rng.uniform(low, high))
     if settings.bias > 0.0:
         x = x * bias_field(tuple(x.shape[1:]), settings.bias * float(rng.random()), rng)
     if rng.random() < settings.blur_chance:

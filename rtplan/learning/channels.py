@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,17 +64,39 @@ def unit_scale(array: Array, body: NDArray[np.bool_]) -> Array:
     return np.where(body, scaled, np.float32(0.0)).astype(np.float32)
 
 
-def zscore_body(array: Array, body: NDArray[np.bool_]) -> Array:
-    """Scale MR signal to mean 0 and standard deviation 1 over the body, after cutting its extremes."""
-    scaled = unit_scale(array, body)
-    values = scaled[body]
-    return np.where(body, (scaled - values.mean()) / (values.std() + 1e-6), np.float32(0.0)).astype(
-        np.float32
-    )
+def whole_spread(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Return mean and standard deviation of the body's scaled signal: what becomes 0 and 1."""
+    return float(values.mean()), float(values.std()) + 1e-6
 
 
-#: Normalisations of MR channels by name.
-NORMALISE: dict[str, Callable[[Array, NDArray[np.bool_]], Array]] = {"zscore_body": zscore_body}
+def as_scaled(values: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Return 0 and 1: the signal stays in units of the body's range.
+
+    In a T1w image the bright end is fat, whatever the share of fat, so that the same tissue keeps its signal
+    from patient to patient; mean and spread move with that share.
+    """
+    return 0.0, 1.0
+
+
+#: What becomes 0 and 1 of the signal that `unit_scale` gives, from the values in the body, by name.
+NORMALISE: dict[str, Callable[[NDArray[np.floating[Any]]], tuple[float, float]]] = {
+    "zscore_body": whole_spread,
+    "unit_body": as_scaled,
+}
+
+
+def normalised(name: str, scaled: Array, body: NDArray[np.bool_]) -> Array:
+    """Return a channel of scaled signal by a rule of `NORMALISE`; 0 outside the body.
+
+    Raises
+    ------
+    ModelError
+        If there is no such rule.
+    """
+    if name not in NORMALISE:
+        raise ModelError(f"There is no normalisation {name!r}. Known: {', '.join(NORMALISE)}.")
+    low, spread = NORMALISE[name](scaled[body])
+    return np.where(body, (scaled - np.float32(low)) / np.float32(spread), np.float32(0.0)).astype(np.float32)
 
 
 def demand_sane(image: Image, limits: Limits) -> None:
@@ -162,9 +185,7 @@ def channels_of(image: Image, card: Card) -> Channels:
 def _channel(spec: InputSpec, array: Array, body: NDArray[np.bool_]) -> Array:
     if spec.kind == "body":
         return body.astype(np.float32)
-    if spec.normalise not in NORMALISE:
-        raise ModelError(f"There is no normalisation {spec.normalise!r}. Known: {', '.join(NORMALISE)}.")
-    return NORMALISE[spec.normalise](array, body)
+    return normalised(spec.normalise, unit_scale(array, body), body)
 
 
 def choose_mr(images: Mapping[str, Image], roles: tuple[str, ...]) -> str:

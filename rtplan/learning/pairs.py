@@ -15,7 +15,7 @@ from rtplan.errors import ModelError
 from rtplan.imaging.body import body_mask
 from rtplan.imaging.resample import resample
 from rtplan.learning.card import InputSpec, Triple
-from rtplan.learning.channels import AIR_HU, BONE_HU, CUT, NORMALISE, at_spacing, unit_scale
+from rtplan.learning.channels import AIR_HU, BONE_HU, CUT, at_spacing, normalised, unit_scale
 
 #: Stored value of signal 0, and stored steps from 0 to 1.
 NOTHING, STEPS = 4000.0, 40000.0
@@ -117,7 +117,7 @@ def inputs_of(pair: Pair, contrast: str, inputs: Iterable[InputSpec]) -> NDArray
         [
             pair.body.astype(np.float32)
             if spec.kind == "body"
-            else NORMALISE[spec.normalise](pair.unit(contrast), pair.body)
+            else normalised(spec.normalise, pair.unit(contrast), pair.body)
             for spec in inputs
         ]
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rtplan.errors import ModelError
 from rtplan.learning import augment
-from rtplan.learning.channels import AIR_HU, BONE_HU, HU_SCALE
+from rtplan.learning.channels import AIR_HU, BONE_HU, HU_SCALE, NORMALISE
 from rtplan.learning.pairs import NOTHING, Pair, unit
 from rtplan.learning.settings import TrainSettings
 
@@ -58,6 +58,7 @@ class Sampler:
         if not groups:
             raise ModelError("There is no patient to train on.", action="check the data of the settings.")
         self.settings = settings
+        self.normalise = NORMALISE[next(s.normalise for s in settings.inputs if s.kind == "mr")]
         self.shares = np.array([share for share, _ in groups]) / sum(share for share, _ in groups)
         self.groups = [[_prepare(pair) for pair in group] for _, group in groups]
 
@@ -81,13 +82,15 @@ class Sampler:
         stack = torch.from_numpy(np.stack([np.asarray(plane, np.float32) for plane in planes]))
         if rng.random() < aug.warp_chance:
             stack = augment.warp(stack, settings.spacing_zyx_mm, rng, aug)
-        if rng.random() < aug.mirror_chance:
-            stack = stack.flip(-1)
+        for chance, axis in ((aug.mirror_chance, -1), (aug.upside_chance, -3)):
+            if chance > 0.0 and rng.random() < chance:
+                stack = stack.flip(axis)
         curve = augment.draw_curve(rng, aug)
         body, both = (stack[2:3] >= 0.5).float(), (stack[3:4] >= 0.5).float()
         signal = curve(signal)
         x = augment.corrupt(curve(stack[0:1]), rng, aug)
-        x = (x - signal.mean()) / (signal.std() + 1e-6) * body
+        low, spread = self.normalise(signal.numpy())
+        x = (x - low) / spread * body
         ct_plane = stack[1:2] + AIR_HU / HU_SCALE
         channels = [body if spec.kind == "body" else x for spec in settings.inputs]
         bone = (ct_plane >= BONE_HU / HU_SCALE).float() * both

@@ -19,6 +19,7 @@ from rtplan.learning.card import (
     Shape,
     Triple,
 )
+from rtplan.learning.folds import load_folds
 
 Range = tuple[float, float]
 
@@ -77,12 +78,14 @@ class AugmentSettings(Frozen):
     invert_chance: float = 0.15
     curve_chance: float = 0.3
     curve_knots: int = 6
+    gain: Range = (1.0, 1.0)
     bias: float = 0.3
     blur_chance: float = 0.2
     blur_sigma_voxels: Range = (0.3, 1.0)
     thick_chance: float = 0.2
     noise: Range = (0.0, 0.1)
     mirror_chance: float = 0.5
+    upside_chance: float = 0.0
     warp_chance: float = 0.3
     rotate_deg: float = 10.0
     scale: Range = (0.9, 1.1)
@@ -91,11 +94,12 @@ class AugmentSettings(Frozen):
 class LossSettings(Frozen):
     """Weights of the terms beside the L1; ``adversarial = 0`` makes no critic at all.
 
-    ``square`` fades out linearly over the training: at first a squared error, by which a network finds
-    rare tissue sooner (the L1 alone is content with the median), at the end the L1.
+    ``square`` fades out linearly over ``square_steps`` (0: the whole training): at first a squared error,
+    by which a network finds rare tissue sooner (the L1 alone is content with the median), at the end the L1.
     """
 
     square: float = Field(0.0, ge=0.0)
+    square_steps: int = Field(0, ge=0)
     gradient: float = Field(0.1, ge=0.0)
     bone: float = Field(1.0, ge=1.0)
     air: float = Field(0.05, ge=0.0)
@@ -138,11 +142,17 @@ class OptimiseSettings(Frozen):
 
 
 class TrainSettings(Frozen):
-    """One training: what is learned, from whom, how."""
+    """One training: what is learned, from whom, how.
+
+    ``folds`` names a file beside the settings (`learning.folds`), ``fold`` the part of it that the folders of
+    pairs leave out: its test patients.
+    """
 
     schema_version: Literal[1] = Field(1, alias="schema")
     name: str
     task: Literal["synct"] = "synct"
+    folds: str = ""
+    fold: int = 0
     site: str
     seed: int = 1
     network: NetworkSpec = NetworkSpec()
@@ -162,9 +172,33 @@ class TrainSettings(Frozen):
 Kind = TypeVar("Kind", bound=Frozen)
 
 
-def load_settings(path: Path) -> TrainSettings:
-    """Read the ``train.toml`` of a synthetic CT; see `parse`."""
-    return parse(path, TrainSettings)
+def load_settings(path: Path, fold: int | None = None) -> TrainSettings:
+    """Read the ``train.toml`` of a synthetic CT, the test patients of its fold left out; see `parse`.
+
+    Parameters
+    ----------
+    fold : int, optional
+        Instead of the file's own.
+
+    Raises
+    ------
+    FormatError
+        If a fold is asked for, but the settings name no folds.
+    UnknownName
+        If there is no such fold.
+    """
+    plan = parse(path, TrainSettings)
+    wanted = plan.fold if fold is None else fold
+    if not plan.folds:
+        if wanted:
+            raise FormatError("The settings name no folds.", where=path.name)
+        return plan
+    test = load_folds(path.parent / plan.folds).test(wanted)
+    data = [
+        spec.model_copy(update={"exclude": spec.exclude + test}) if spec.kind == "npz" else spec
+        for spec in plan.data
+    ]
+    return plan.model_copy(update={"data": tuple(data), "fold": wanted})
 
 
 def task_of(path: Path) -> str:

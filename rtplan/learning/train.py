@@ -71,8 +71,9 @@ class SynctJob:
         l1 = loss.masked_l1(fake, batch.ct, batch.weight)
         gradient = loss.gradient_l1(fake, batch.ct, batch.both)
         total = l1 + settings.loss.gradient * gradient
-        if settings.loss.square > 0.0:
-            share = settings.loss.square * (1.0 - run.progress)
+        fade = settings.loss.square_steps
+        share = settings.loss.square * (1.0 - (run.step / fade if fade else run.progress))
+        if share > 0.0:
             total = total + share * loss.masked_square(fake, batch.ct, batch.weight)
         seen = {"l1_hu": l1.item() * HU_SCALE, "gradient": gradient.item(), "adversarial": 0.0, "critic": 0.0}
         if run.critic is not None and run.progress >= settings.loss.adversarial_from:

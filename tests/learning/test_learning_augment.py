@@ -59,8 +59,17 @@ def test_a_warp_turns_about_the_long_axis_in_mm():
     assert (along_y > 0.5).sum().item() == pytest.approx(10, abs=1)
 
 
-def test_the_sampler_without_changes_gives_what_the_network_will_see(tiny, settings):
-    plan = settings(patch_zyx=(16, 40, 48), augment=augment.NONE.model_dump())
+def inputs(normalise):
+    return (
+        {"name": "mr", "kind": "mr", "normalise": normalise, "roles": ("T2w",)},
+        {"name": "body", "kind": "body"},
+    )
+
+
+@pytest.mark.parametrize(("normalise", "apart"), [("zscore_body", 0.2), ("unit_body", 0.02)])
+def test_the_sampler_without_changes_gives_what_the_network_will_see(tiny, settings, normalise, apart):
+    # a contrast curve starts at 0, so the darkest half percent is cut in training
+    plan = settings(patch_zyx=(16, 40, 48), augment=augment.NONE.model_dump(), inputs=inputs(normalise))
     pair = pair_of(tiny(), (4.0, 4.0, 4.0), ("T2w",))
     batch = Sampler([(1.0, [pair])], plan).draw(0)
     assert batch.inputs.shape == (1, 2, 16, 40, 48)
@@ -68,7 +77,7 @@ def test_the_sampler_without_changes_gives_what_the_network_will_see(tiny, setti
     assert batch.inputs[0, 1].sum() == seen[1].sum()
     inside = batch.inputs[0, 1] > 0
     values = np.sort(batch.inputs[0, 0][inside].numpy())
-    np.testing.assert_allclose(values, np.sort(seen[0][seen[1] > 0]), atol=0.2)
+    np.testing.assert_allclose(values, np.sort(seen[0][seen[1] > 0]), atol=apart)
     both = batch.both > 0
     assert (batch.ct[both] * 1000).mean().item() == pytest.approx(pair.ct[pair.both].mean(), abs=0.5)
 
@@ -88,6 +97,21 @@ def test_mr_and_ct_move_together(tiny, settings):
         mr = batch.inputs[:, :1]
         assert deep.sum() > 20
         assert mr[deep].mean() < mr[soft].mean() - 0.5
+
+
+def test_upside_turns_the_slices_round_and_gain_scales_the_signal(tiny, settings):
+    pairs = [(1.0, [pair_of(tiny(), (4.0, 4.0, 4.0), ("T2w",))])]
+    none = augment.NONE.model_dump()
+
+    def drawn(**changes):
+        plan = settings(patch_zyx=(16, 40, 48), augment={**none, **changes}, inputs=inputs("unit_body"))
+        return Sampler(pairs, plan).draw(0)
+
+    plain, turned, bright = drawn(), drawn(upside_chance=1.0), drawn(gain=(1.2, 1.2 + 1e-9))
+    for name in ("inputs", "ct", "weight", "both"):
+        assert torch.equal(getattr(turned, name), getattr(plain, name).flip(-3))
+    torch.testing.assert_close(bright.inputs[:, 0], 1.2 * plain.inputs[:, 0])
+    assert torch.equal(bright.ct, plain.ct)
 
 
 def test_the_same_step_draws_the_same_batch(tiny, settings):

@@ -7,7 +7,7 @@ import torch
 from rtplan.domain import Grid, Image
 from rtplan.errors import FormatError, ModelError, StructureError, UnknownName
 from rtplan.learning.card import Card, Limits, TrainingSpec
-from rtplan.learning.channels import channels_of, choose_mr, demand_contrast, unit_scale, zscore_body
+from rtplan.learning.channels import channels_of, choose_mr, demand_contrast, normalised, unit_scale
 from rtplan.learning.predict import predict_array, synthesise
 from rtplan.learning.zoo import load_card, load_model, network_of, save_model
 
@@ -95,11 +95,15 @@ def test_normalisation_laws():
     body[2:6, 4:16, 4:16] = True
     unit = unit_scale(array, body)
     assert np.percentile(unit[body], [0.5, 99.5]) == pytest.approx([0.0, 1.0], abs=1e-5)
-    z = zscore_body(array, body)
+    z = normalised("zscore_body", unit, body)
     assert (z[~body] == 0).all()
     assert z[body].mean() == pytest.approx(0.0, abs=1e-4)
     assert z[body].std() == pytest.approx(1.0, abs=1e-3)
-    np.testing.assert_allclose(zscore_body(3 * array + 20, body), z, atol=1e-3)
+    brighter = unit_scale(3 * array + 20, body)
+    np.testing.assert_allclose(normalised("zscore_body", brighter, body), z, atol=1e-3)
+    np.testing.assert_array_equal(normalised("unit_body", unit, body), unit)
+    with pytest.raises(ModelError, match="no normalisation"):
+        normalised("none", unit, body)
     with pytest.raises(ModelError, match="same signal"):
         unit_scale(np.full_like(array, 7.0), body)
 

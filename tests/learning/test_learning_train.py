@@ -97,6 +97,19 @@ def test_the_adversarial_switch(pair, settings, tmp_path):
         assert not same(weights(tmp_path / "off"), weights(tmp_path / kind))
 
 
+def test_the_squared_error_fades_over_its_steps(pair, settings, tmp_path):
+    plan = settings(loss__square=2.0, loss__square_steps=4, loss__gradient=0.0)
+    plain = settings(loss__gradient=0.0)
+    job, bare = (SynctJob(one, [(1.0, [pair])], []) for one in (plan, plain))
+    run, batch = runs.begin(plan, tmp_path), job.draw(0)
+    extra = []
+    for step in (0, 2, 4, 6):
+        run.step = step
+        extra.append((job.loss(run, batch)[0] - bare.loss(run, batch)[0]).item())
+    assert extra[0] > 0.01
+    assert extra[1:] == pytest.approx([extra[0] / 2, 0.0, 0.0], rel=1e-3, abs=1e-7)
+
+
 def test_steps_without_finite_gradients_are_skipped_and_counted(pair, settings, tmp_path):
     plan = settings(optimise__steps=2)
     run = runs.begin(plan, tmp_path)
