@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "synct": "rtplan.cli.synct",
     "train": "rtplan.cli.train",
     "evaluate": "rtplan.cli.evaluate",
+    "review": "rtplan.cli.review",
     "models": "rtplan.cli.models",
 }
 

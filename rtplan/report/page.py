@@ -45,7 +45,12 @@ def render(patient: Patient, provenance: Mapping[str, Any], curves: Curves | Non
 
 def page_of(content: Content) -> str:
     """Return assembled content as HTML (to make page and document from one assembly)."""
-    return _environment().get_template("page.html").render(content=content)
+    return filled("page.html", content=content)
+
+
+def filled(template: str, **values: Any) -> str:
+    """Return one of our templates with its values; texts are escaped, never markup."""
+    return _environment().get_template(template).render(**values)
 
 
 def data_uri(picture: Picture) -> str:

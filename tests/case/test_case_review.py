@@ -12,7 +12,16 @@ import pytest
 from pydantic import ValidationError
 
 from rtplan.case.outfolder import refuse_occupied
-from rtplan.case.review import PlanReview, Review, StructureScore, findings_of, read, rows_of
+from rtplan.case.review import (
+    PlanReview,
+    Review,
+    ReviewFile,
+    StructureScore,
+    findings_of,
+    read,
+    rows_of,
+    run_of,
+)
 from rtplan.case.review_save import add, demand_writable
 from rtplan.errors import FormatError, OutputError
 
@@ -138,16 +147,22 @@ for n in itertools.count():
 """
 
 
-def test_the_file_is_whole_after_a_kill(out):
-    for _ in range(3):
+def test_the_file_is_whole_at_every_moment_and_after_a_kill(out):
+    long = tuple(review(score=4, remark="x" * 2000) for _ in range(500))  # so that writing takes its time
+    first = ReviewFile(schema=1, manifest_sha256=run_of(out), history=long)
+    path = out / "review.json"
+    path.write_text(first.as_json())
+    for _ in range(2):
         call = [sys.executable, "-c", LOOP, str(out)]
         with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as process:
             process.stdout.readline()
-            time.sleep(0.05)
+            end = time.monotonic() + 0.4
+            while time.monotonic() < end:
+                assert path.read_bytes().endswith(b"}\n")
             process.send_signal(signal.SIGKILL)
             saved = 1 + len(process.stdout.read().splitlines())
         found = read(out)
-        assert len(found.reviews) + len(found.history) >= saved
+        assert len(found.reviews) + len(found.history) >= saved + len(long)
     add(out, review("B"))
     assert {p.name for p in out.iterdir()} == {"manifest.json", "review.json"}  # nothing is left beside it
 
