@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from rtplan.cli.options import AsJson, print_json
+from rtplan.cli.options import AsJson, Threads, print_json
 
 if TYPE_CHECKING:
     from rtplan.domain import Dose, Finding, Notice, Structure
@@ -56,6 +56,7 @@ def command(
     ),
     plot: Path | None = typer.Option(None, "--plot", help="PNG of the curves (and FILE_NAME_surface.png)."),
     cross_check: bool = typer.Option(False, "--cross-check", help="Print dicompyler-core beside."),
+    threads: Threads = 0,
     as_json: AsJson = False,
 ) -> None:
     """Read DVH metrics and judge goals; each value with its error bound and cap bound.
@@ -82,7 +83,7 @@ def command(
         dose, fractions, _File(structures, names, goals is not None or names is not None), derive, goals
     )
     shown = _chosen(case, structure)
-    courses = Courses(case.doses, Settings(caps=caps, interpolation=interpolation, outside=outside))
+    courses = Courses(case.doses, Settings(caps=caps, interpolation=interpolation, outside=outside), threads)
     findings, notices = (
         _findings(
             case, shown, courses, _Wanted(metrics, goals, rx, [s.name for s in shown] if structure else [])

@@ -78,6 +78,7 @@ def _curves(shown: Sequence[Structure], courses: Courses) -> tuple[dict[str, Dvh
 
     curves: dict[str, Dvh] = {}
     notices = []
+    courses.make(shown)
     for structure in shown:
         try:
             curves[structure.name] = courses.dvh(structure)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from rtplan.domain import Dose, Finding, Patient, Structure
 from rtplan.dosimetry.courses import eqd2_sum, physical_sum
-from rtplan.dosimetry.dvh import Dvh, MetricValue, Settings, dvh, value
+from rtplan.dosimetry.dvh import Dvh, MetricValue, Settings, value
 from rtplan.dosimetry.indices import quality_findings
 from rtplan.dosimetry.judging import demand_prescription, judge
 from rtplan.dosimetry.metric import Metric, parse
 from rtplan.dosimetry.protocol import Protocol
+from rtplan.dosimetry.several import dvhs_of_all
 from rtplan.errors import DoseError, RtplanError, StructureError
 
 STEP = "dvh"
@@ -31,11 +32,14 @@ class Courses:
         Each of one whole course, with its own fractions where EQD2 is asked for.
     settings : Settings
         Of the DVH.
+    threads : int
+        How many structures are worked on at once; 0: by the number of cores.
     """
 
     doses: tuple[Dose, ...]
     settings: Settings = field(default_factory=Settings)
-    _made: dict[tuple[int, float | None], Dvh] = field(default_factory=dict)
+    threads: int = 0
+    _made: dict[tuple[int, float | None], Dvh | RtplanError] = field(default_factory=dict)
     _sums: dict[float | None, Dose] = field(default_factory=dict)
 
     def dose(self, alpha_beta_gy: float | None = None) -> Dose:
@@ -52,12 +56,33 @@ class Courses:
         return self._sums[alpha_beta_gy]
 
     def dvh(self, structure: Structure, alpha_beta_gy: float | None = None) -> Dvh:
-        """Return the DVH of a structure under `dose`; each is made once."""
-        kind = None if len(self.doses) == 1 else alpha_beta_gy
-        key = (id(structure), kind)
-        if key not in self._made:
-            self._made[key] = dvh(structure, self.dose(kind), self.settings)
-        return self._made[key]
+        """Return the DVH of a structure under `dose`; each is made once.
+
+        Raises
+        ------
+        RtplanError
+            As `rtplan.dosimetry.dvh.dvh`.
+        """
+        self.make([structure], [alpha_beta_gy])
+        made = self._made[self._key(structure, alpha_beta_gy)]
+        if isinstance(made, RtplanError):
+            raise made
+        return made
+
+    def make(self, structures: Sequence[Structure], kinds: Iterable[float | None] = (None,)) -> None:
+        """Make the DVHs of several structures, some at once, under the doses of these α/β (`dose`)."""
+        for kind in dict.fromkeys(None if len(self.doses) == 1 else kind for kind in kinds):
+            wanted = [s for s in structures if self._key(s, kind) not in self._made]
+            made: Sequence[tuple[Dvh, ...] | RtplanError]
+            try:
+                made = dvhs_of_all(wanted, [self.dose(kind)], self.settings, threads=self.threads)
+            except RtplanError as wrong:
+                made = [wrong] * len(wanted)
+            for structure, found in zip(wanted, made, strict=True):
+                self._made[self._key(structure, kind)] = found if isinstance(found, RtplanError) else found[0]
+
+    def _key(self, structure: Structure, alpha_beta_gy: float | None) -> tuple[int, float | None]:
+        return id(structure), None if len(self.doses) == 1 else alpha_beta_gy
 
     def value(self, structure: Structure, metric: Metric, rx_gy: float | None) -> MetricValue:
         """Read a metric of a structure (see `rtplan.dosimetry.dvh.value`).
@@ -90,6 +115,7 @@ def metric_findings(
     GeometryMismatch
         If a structure lies in another frame of reference than the dose.
     """
+    courses.make(structures, [metric.alpha_beta_gy for metric in metrics])
     found = []
     for structure in structures:
         for metric in metrics:
@@ -148,7 +174,9 @@ def goal_findings(
         except DoseError as wrong:
             found += [_no_goal(goal.structure, goal.parsed, str(wrong)) for goal in part.goal]
             continue
-        judged = judge(Patient("", structures=table, doses={"CT": dose}), part, courses.settings)
+        judged = judge(
+            Patient("", structures=table, doses={"CT": dose}), part, courses.settings, threads=courses.threads
+        )
         found += [f for f in judged if f.limit is not None or alpha_beta is None]
     kept = [f for f in found if not asked or f.structure in asked]
     return [replace(f, arm=None, step=STEP) for f in kept]
@@ -169,10 +197,10 @@ def _no_goal(name: str, metric: Metric, reason: str) -> Finding:
 
 def target_findings(structures: Sequence[Structure], courses: Courses, rx_gy: float) -> list[Finding]:
     """Return homogeneity, conformity and gradient index of each target among the structures."""
+    targets = [structure for structure in structures if structure.is_target]
+    courses.make(targets)
     found: list[Finding] = []
-    for structure in structures:
-        if not structure.is_target:
-            continue
+    for structure in targets:
         try:
             made = courses.dvh(structure)
         except (DoseError, StructureError):

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
+#: Held by the block that has set the number.
+_SET = Lock()
 
-def one_thread() -> AbstractContextManager[Any]:
-    """Return a context in which BLAS runs on one thread; the caller's number comes back after it.
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let BLAS run on one thread inside the block; the caller's number comes back after it.
 
     Notes
     -----
     The DVH multiplies many small matrices; beside another busy process the threads of OpenBLAS spend most of
-    their time on waiting for each other.
+    their time on waiting for each other. The number is one for the whole process: a block inside another, or
+    beside it in another thread, leaves it as it finds it, so that no block takes the other's 1 for the
+    caller's number.
     """
-    limit: AbstractContextManager[Any] = _pools().limit(limits=1, user_api="blas")
-    return limit
+    if not _SET.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _pools().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        _SET.release()
+
+
+def put_on_one_thread() -> None:
+    """Set BLAS to one thread in a new thread of a `one_thread` block: some libraries count by thread."""
+    _pools().limit(limits=1, user_api="blas")
 
 
 @cache

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Patient, Structure
 from rtplan.domain.patient import ARMS
-from rtplan.dosimetry.dvh import Dvh, Settings, dvhs
+from rtplan.dosimetry.dvh import Dvh, Settings
+from rtplan.dosimetry.several import dvhs_of_all
 from rtplan.errors import RtplanError
 
 Float = NDArray[np.float64]
@@ -33,11 +34,20 @@ def histograms(
     structure: Structure, doses: Mapping[str, Dose], settings: Settings | None = None
 ) -> dict[str, Dvh] | RtplanError:
     """Return the DVH of a structure by arm, or the error that says why there is none."""
-    try:
-        made = dvhs(structure, list(doses.values()), settings)
-    except RtplanError as wrong:
-        return wrong
-    return dict(zip(doses, made, strict=True))
+    return histograms_of([structure], doses, settings)[0]
+
+
+def histograms_of(
+    structures: Sequence[Structure],
+    doses: Mapping[str, Dose],
+    settings: Settings | None = None,
+    threads: int = 0,
+) -> list[dict[str, Dvh] | RtplanError]:
+    """Return `histograms` of several structures, some at once (`rtplan.dosimetry.several`)."""
+    made = dvhs_of_all(structures, list(doses.values()), settings, threads=threads)
+    return [
+        found if isinstance(found, RtplanError) else dict(zip(doses, found, strict=True)) for found in made
+    ]
 
 
 def curves(
@@ -46,6 +56,7 @@ def curves(
     settings: Settings | None = None,
     *,
     nodes: int = 401,
+    threads: int = 0,
 ) -> dict[str, dict[str, tuple[Float, Float]]]:
     """Return cumulative DVHs for figures and files: ``curves[structure][arm] = (dose_gy, volume_percent)``.
 
@@ -58,6 +69,8 @@ def curves(
         left out: the findings say why.
     nodes : int
         Points per curve, evenly from 0 Gy to the highest dose of any arm in the structure.
+    threads : int
+        How many structures are worked on at once; 0: by the number of cores.
 
     Returns
     -------
@@ -68,8 +81,9 @@ def curves(
     result: dict[str, dict[str, tuple[Float, Float]]] = {}
     if not doses:
         return result
-    for name in structures if structures is not None else shown(patient):
-        made = histograms(patient.structure(name), doses, settings)
+    names = list(structures if structures is not None else shown(patient))
+    every = histograms_of([patient.structure(name) for name in names], doses, settings, threads)
+    for name, made in zip(names, every, strict=True):
         if isinstance(made, RtplanError):
             continue
         top = max(dvh.curve.max_gy for dvh in made.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Grid, Mask
 from rtplan.dosimetry.gamma_search import Field, Points, make_field, search
+from rtplan.dosimetry.workers import cores
 from rtplan.errors import DoseError, GeometryMismatch
 
 #: Reference points per piece of work: small enough for the processor's cache, large enough for numpy.
@@ -236,7 +236,7 @@ def _run(evaluated: Dose, points: Points, settings: GammaSettings, device: str) 
         found: NDArray[np.float64] = search(np, field, _slice(points, start, CHUNK), settings.max_gamma)
         return found
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return np.concatenate(list(pool.map(piece, range(0, points.dose.size, CHUNK))))
 
 
@@ -279,10 +279,6 @@ def _on_device(field: Field, points: Points, max_gamma: float, device: str) -> N
 def _slice(points: Points, start: int, length: int) -> Points:
     part = slice(start, start + length)
     return Points(points.index[:, part], points.dose[part], points.scale[part])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _result(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rtplan.domain import Dose, Finding, Patient
-from rtplan.dosimetry.curves import arms_with_dose, histograms, shown
+from rtplan.dosimetry.curves import arms_with_dose, histograms_of, shown
 from rtplan.dosimetry.dvh import Dvh, MetricValue, Settings, value
 from rtplan.dosimetry.extent import completed_fraction
 from rtplan.dosimetry.indices import quality_findings
@@ -52,7 +52,9 @@ def rows_of(patient: Patient, protocol: Protocol) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def judge(patient: Patient, protocol: Protocol, settings: Settings | None = None) -> tuple[Finding, ...]:
+def judge(
+    patient: Patient, protocol: Protocol, settings: Settings | None = None, *, threads: int = 0
+) -> tuple[Finding, ...]:
     """Return all findings of a protocol on a patient's doses.
 
     Parameters
@@ -64,6 +66,8 @@ def judge(patient: Patient, protocol: Protocol, settings: Settings | None = None
         and decide nothing.
     settings : Settings, optional
         Of the DVH.
+    threads : int
+        How many structures are worked on at once; 0: by the number of cores.
 
     Notes
     -----
@@ -75,10 +79,19 @@ def judge(patient: Patient, protocol: Protocol, settings: Settings | None = None
     if reference is None:
         return ()
     rows = rows_of(patient, protocol)
+    names = list(dict.fromkeys(row.structure for row in rows))
+    there = [name for name in names if name in patient.structures]
+    doses = _with_fractions(doses, protocol)
+    made = histograms_of([patient.structures[name] for name in there], doses, settings, threads)
+    table = dict(zip(there, made, strict=True))
     findings: list[Finding] = []
-    for name in dict.fromkeys(row.structure for row in rows):
+    for name in names:
         own = [row for row in rows if row.structure == name]
-        findings += _of_structure(patient, protocol, own, doses, reference, settings)
+        if name in table:
+            findings += _of_structure(patient, protocol, own, table[name], doses[reference])
+        else:
+            reason = f"There is no structure {name}."
+            findings += [_missing(patient, row, reference, reason) for row in own]
     return tuple(findings)
 
 
@@ -86,15 +99,12 @@ def _of_structure(
     patient: Patient,
     protocol: Protocol,
     rows: list[Row],
-    doses: Mapping[str, Dose],
-    reference: str,
-    settings: Settings | None,
+    made: dict[str, Dvh] | RtplanError,
+    dose: Dose,
 ) -> list[Finding]:
-    name = rows[0].structure
-    if name not in patient.structures:
-        reason = f"There is no structure {name}."
-        return [_missing(patient, row, reference, reason) for row in rows]
-    made = histograms(patient.structures[name], _with_fractions(doses, protocol), settings)
+    """Return the findings of one structure from its DVHs by arm; the dose is the reference arm's."""
+    name, reference = rows[0].structure, reference_arm(patient)
+    assert reference is not None
     if isinstance(made, RtplanError):
         return [_missing(patient, row, reference, str(made)) for row in rows]
     completed = completed_fraction(patient, name)
@@ -102,7 +112,7 @@ def _of_structure(
     for row in rows:
         findings += _of_row(patient, protocol, row, made, reference, completed)
     if patient.absolute_withheld is None:
-        findings += _indices(patient, protocol, name, doses[reference], made[reference])
+        findings += _indices(patient, protocol, name, dose, made[reference])
     return findings
 
 

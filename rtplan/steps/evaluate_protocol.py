@@ -9,6 +9,7 @@ from rtplan.domain import Finding, Patient
 from rtplan.dosimetry.dvh import Settings
 from rtplan.dosimetry.judging import judge
 from rtplan.dosimetry.protocol import Protocol
+from rtplan.planning.device import threads
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class EvaluateProtocol:
         """Return the patient with the findings; without a dose each goal is not evaluable."""
         if not patient.doses:
             return patient.with_findings(*_no_dose(patient, self.protocol))
-        return patient.with_findings(*judge(patient, self.protocol, self.settings))
+        return patient.with_findings(*judge(patient, self.protocol, self.settings, threads=threads()))
 
 
 def _no_dose(patient: Patient, protocol: Protocol) -> list[Finding]:

@@ -224,6 +224,14 @@ def test_what_cannot_be_said_is_not_evaluable_with_its_reason(files, capsys):
     assert {f["verdict"] for f in gone.values()} == {"not_evaluable"}
 
 
+def test_the_number_of_threads_changes_no_digit(files, capsys):
+    kinds = ("--metric", "D2%[Gy]", "--metric", "Mean[Gy]@EQD2(3)", "--fractions", 30)
+    said = [ask(capsys, files, *kinds, "--threads", threads) for threads in (1, 2)]
+    assert said[0] == said[1]
+    assert all(f["value"] > 0 for f in said[0]["findings"])
+    assert {f["structure"] for f in said[0]["findings"]} == {"PTV", "Rectum"}
+
+
 def test_lines_fit_a_terminal(files, capsys):
     more = ("--protocol", "prostate_chhip_60gy", "--surface", "--structure", "Rectum", "--structure", "PTV")
     assert _run(call(files, *more, "--metric", "V50Gy[%]@EQD2(3)", "--cross-check"), debug=True) == 0

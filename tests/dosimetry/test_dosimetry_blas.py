@@ -1,8 +1,11 @@
 """BLAS runs on one thread inside the DVH, and on the caller's number after it."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import numpy as np
 import pytest
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from rtplan.domain import Dose, Grid, Mask, Structure
 from rtplan.dosimetry import dvh as module
@@ -51,4 +54,33 @@ def test_a_dvh_is_made_on_one_thread(pools, monkeypatch):
     module.dvhs(Structure("GTV", "GTV", Mask(grid, inner)), [dose, dose])
     assert seen
     assert set(seen) == {1}
+    assert set(threads(pools)) == {2}
+
+
+def test_blocks_that_overlap_in_two_threads_give_the_callers_number_back(pools):
+    release = getattr(OpenBLASController, "clear_controlling_thread", lambda: None)
+    release()  # threadpoolctl lets one thread alone set the number: the other one shall
+    entered, left = Event(), Event()
+
+    def other():
+        with one_thread():
+            entered.set()
+            assert left.wait(10)
+            return threads(pools)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(other)
+        assert entered.wait(10)
+        with one_thread():
+            assert set(threads(pools)) == {1}
+            left.set()
+            assert set(first.result(10)) == {1}
+    assert set(threads(pools)) == {2}
+
+
+def test_a_block_inside_another_leaves_the_number(pools):
+    with one_thread():
+        with one_thread():
+            assert set(threads(pools)) == {1}
+        assert set(threads(pools)) == {1}
     assert set(threads(pools)) == {2}
