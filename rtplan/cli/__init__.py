@@ -15,6 +15,7 @@ from rtplan.errors import RtplanError
 COMMANDS: dict[str, str] = {
     "demo": "rtplan.cli.demo",
     "run": "rtplan.cli.run",
+    "study": "rtplan.cli.study",
     "check": "rtplan.cli.check",
     "names": "rtplan.cli.names",
     "convert": "rtplan.cli.convert",

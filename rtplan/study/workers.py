@@ -1,0 +1,106 @@
+"""Patients spread over worker processes of one thread each; an interruption leaves nothing half done."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from threadpoolctl import threadpool_limits
+
+from rtplan.evaluation.study_file import StudyPatient
+from rtplan.planning.device import set_threads
+from rtplan.study.members import Member
+from rtplan.study.one import run_member
+from rtplan.study.settings import StudySettings
+
+#: What is said of a patient whose process ended, which the system does when memory runs out.
+DIED = "The process that worked on him ended unexpectedly (memory may have run out)."
+
+
+def run_members(
+    members: Sequence[Member], settings: StudySettings, patients: Path, *, resume: bool
+) -> Generator[StudyPatient]:
+    """Run the patients and give each one's outcome as he is finished, in no fixed order.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        Who is run.
+    patients : Path
+        Folder of the patients' out folders.
+    resume : bool
+        Keep finished results.
+
+    Yields
+    ------
+    StudyPatient
+        Done or failed. A process that dies makes its patients fail; the others go on in a new one.
+
+    Notes
+    -----
+    With one worker everything runs in this process. When the caller is interrupted the workers are told
+    to stop; what they had not finished goes, what was finished stays.
+    """
+    if settings.workers == 1 or len(members) <= 1:
+        for member in members:
+            yield run_member(member, settings, patients, resume=resume)
+        return
+    waiting = list(members)
+    while waiting:
+        yield from _pool(waiting, settings, patients, resume)
+
+
+def _pool(
+    waiting: list[Member], settings: StudySettings, patients: Path, resume: bool
+) -> Generator[StudyPatient]:
+    """Run the waiting patients, taking them from the list, until all are done or a process dies."""
+    context = multiprocessing.get_context("spawn")
+    others = {child.pid for child in multiprocessing.active_children()}
+    pool = ProcessPoolExecutor(settings.workers, mp_context=context, initializer=_prepare)
+    running: dict[Future[StudyPatient], Member] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < settings.workers:
+                member = waiting.pop(0)
+                running[pool.submit(run_member, member, settings, patients, resume=resume)] = member
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                member = running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    yield _dead(member)
+                    for lost in running.values():
+                        yield _dead(lost)
+                    running.clear()
+                    return
+    finally:
+        if running:
+            for child in multiprocessing.active_children():
+                if child.pid not in others:
+                    child.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _dead(member: Member) -> StudyPatient:
+    return StudyPatient(member.number, member.key, "failed", DIED)
+
+
+def _prepare() -> None:
+    """Make a worker: one thread, deaf to the terminal's interrupt, and tidy when told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    set_threads(1)
+    threadpool_limits(limits=1)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    with suppress(ValueError):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + number)
