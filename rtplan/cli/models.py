@@ -94,7 +94,8 @@ def _line(plain: dict[str, Any]) -> str:
     source = plain.get("source", {})
     cited = source.get("citation", "") if isinstance(source, dict) else str(source)
     what = plain.get("endpoint") or plain.get("description") or ""
-    return "; ".join(part for part in (str(what), cited) if part)
+    marked = "NOT VERIFIED" if plain.get("verified") is False else ""
+    return "; ".join(part for part in (marked, str(what), cited) if part)
 
 
 def _weights(plain: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rtplan.dosimetry.forms import FORMS, Form
 from rtplan.dosimetry.parameters import ODDS_RATIO, ParameterSet
 from rtplan.dosimetry.partmetric import needs_cc, value_of
-from rtplan.dosimetry.population import Use, cautions, cautions_of_use, refusal
+from rtplan.dosimetry.population import Use, cautions, cautions_of_use, refusal, relative_only
 from rtplan.dosimetry.radiobiology import eqd2, geud
 from rtplan.errors import DoseError, ModelError, UnknownName
 
@@ -234,7 +234,7 @@ def evaluate(
         value=float(form(seen, volumes, parameters.values)),
         dose_kind=f"EQD2({parameters.dose.alpha_beta_gy:g})" if converted else "physical",
         geud_gy=None if n is None else float(geud(seen, volumes, 1.0 / n)),
-        warnings=more + cautions(parameters, doses, given, use_eqd2=use_eqd2 or converted),
+        warnings=more + cautions(parameters, doses[volumes > 0], given, use_eqd2=use_eqd2 or converted),
         mean_gy=float(np.average(seen, weights=volumes)),
         max_gy=float(seen[volumes > 0].max()),
         fractions=given,
@@ -278,5 +278,5 @@ def detail_of(parameters: ParameterSet, outcome: Outcome) -> dict[str, Any]:
     if parameters.given:
         detail["factors"] = dict(parameters.given)
     if parameters.kind == "tcp":
-        detail["relative_only"] = not parameters.verified
+        detail["relative_only"] = relative_only(parameters)
     return detail

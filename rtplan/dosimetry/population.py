@@ -18,6 +18,8 @@ CONVENTIONAL_GY = 2.2
 WITHIN = {"prostate": ("pelvis",), "prostate_bed": ("pelvis",)}
 #: Organs of the pelvis for which no accepted NTCP model exists: judged by constraints alone.
 CONSTRAINTS_ONLY = ("Femur_Head_L", "Femur_Head_R", "PenileBulb")
+#: Why a TCP of a set that is not verified has no value of its own.
+RELATIVE_ONLY = "No TCP set is verified: TCP is shown only as its difference to a reference dose."
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ def same_organ(of_set: str, name: str) -> bool:
     return of_set == name or (sided and of_set[:-2] == name[:-2])
 
 
+def relative_only(parameters: ParameterSet) -> bool:
+    """Whether a probability means something only as its difference to a reference."""
+    return parameters.kind == "tcp" and not parameters.verified
+
+
 def _fits(of_set: str, site: str) -> bool:
     return of_set in (site, "any", *WITHIN.get(site, ()))
 
@@ -105,7 +112,7 @@ def cautions(
         words.append("EQD2 is switched off: the physical dose went into a model of EQD2")
     if fractions is not None:
         words += _of_fractionation(parameters, float(np.max(doses_gy)) / fractions)
-    if parameters.kind == "tcp" and not parameters.verified:
+    if relative_only(parameters):
         words.append("no TCP set is verified: only its difference to a reference means anything")
     if parameters.population.note:
         words.append(parameters.population.note)

@@ -15,7 +15,7 @@ from rtplan.dosimetry.judging import reference_arm
 from rtplan.dosimetry.outcome import Outcome, detail_of, evaluate
 from rtplan.dosimetry.parameters import ParameterSet, load_set
 from rtplan.dosimetry.parts import Answers, Budget, budget_of
-from rtplan.dosimetry.population import Use, refusal
+from rtplan.dosimetry.population import RELATIVE_ONLY, Use, refusal, relative_only
 from rtplan.dosimetry.protocol import Protocol
 from rtplan.errors import RtplanError
 
@@ -81,8 +81,8 @@ def _of_model(patient: Patient, protocol: Protocol, parameters: ParameterSet, as
     reference = reference_arm(patient)
     assert reference is not None
     common = _Common(patient, parameters, completed_fraction(patient, parameters.structure))
-    findings = []
-    for arm in doses:
+    findings = [_missing(patient, parameters, RELATIVE_ONLY)] if relative_only(parameters) else []
+    for arm in doses if not relative_only(parameters) else ():
         budget = budget_of(answers[arm], told_of(patient, drawn, arm))
         findings.append(common.value(arm, outcomes[arm], made[arm], _with_row(budget, rows[arm])))
     for arm in doses:
@@ -141,7 +141,10 @@ class _Common:
         )
 
     def difference(self, arms: tuple[str, str], outcomes: tuple[Outcome, Outcome], budget: Budget) -> Finding:
-        spread = {"spread": True} if self.patient.reference_arm is None else {}
+        spread: dict[str, Any] = {"spread": True} if self.patient.reference_arm is None else {}
+        if relative_only(self.parameters):
+            spread |= detail_of(self.parameters, outcomes[0])
+            spread["ratio"] = outcomes[0].value / outcomes[1].value if outcomes[1].value else None
         return Finding(
             value=outcomes[0].value - outcomes[1].value,
             arm=arms[0],

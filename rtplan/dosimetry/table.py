@@ -20,11 +20,19 @@ COLUMNS = (("dose_gy", "volume_cc"), ("dose_gy", "volume_percent"))
 
 
 class Parts(NamedTuple):
-    """A differential DVH: doses (Gy) and volumes of its parts, shape (n,) each, and the kind of dose."""
+    """A differential DVH: doses (Gy) and volumes of its parts, shape (n,) each; kind of dose, cc or %."""
 
     doses: Float
     volumes: Float
     kind: str = "physical"
+    volume_unit: str = "cc"
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a DVH table of rtplan rather than a planning system's export."""
+    with Path(path).open("rb") as stream:
+        head = stream.read(200).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.startswith((b"# type:", b"dose_gy"))
 
 
 def read_table(path: Path) -> Parts:
@@ -43,7 +51,7 @@ def read_table(path: Path) -> Parts:
     """
     path = Path(path)
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as wrong:
         raise FormatError("The DVH table cannot be read.", where=str(path)) from wrong
     kind = lines[0].partition("# type:")[2].strip() if lines else ""
@@ -58,9 +66,10 @@ def read_table(path: Path) -> Parts:
     if not rows or tuple(word.strip() for word in rows[0]) not in COLUMNS:
         raise FormatError("Wanted the columns dose_gy,volume_cc or dose_gy,volume_percent.", where=path.name)
     doses, volumes = _numbers(rows[1:], path)
+    unit = "cc" if rows[0][1].strip() == "volume_cc" else "%"
     if kind == "cumulative":
         doses, volumes = _parts(doses, volumes, path)
-    return Parts(doses, volumes, said or "physical")
+    return Parts(doses, volumes, said or "physical", unit)
 
 
 def _numbers(rows: list[list[str]], path: Path) -> tuple[Float, Float]:

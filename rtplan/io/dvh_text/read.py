@@ -52,6 +52,11 @@ def raw_curves(path: Path) -> list[Raw]:
     )
 
 
+def structures_of(path: Path) -> tuple[str, ...]:
+    """Return the names of an export's structures, as they stand in the file."""
+    return tuple(sorted({raw.structure for raw in raw_curves(path)}))
+
+
 def read_dvh_text(
     path: str | Path, structure: str = "", *, plan: str = "", names: Path | None = None
 ) -> TextDvh:
