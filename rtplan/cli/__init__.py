@@ -29,9 +29,19 @@ COMMANDS: dict[str, str] = {
     "phantom": "rtplan.cli.phantom",
     "synct": "rtplan.cli.synct",
     "train": "rtplan.cli.train",
-    "evaluate": "rtplan.cli.evaluate",
     "review": "rtplan.cli.review",
     "models": "rtplan.cli.models",
+}
+
+#: Sub-commands with a subject of their own.
+GROUPS: dict[str, tuple[str, dict[str, str]]] = {
+    "evaluate": (
+        "Score a network or contours against a reference.",
+        {
+            "openkbp": "rtplan.cli.evaluate_openkbp",
+            "synct": "rtplan.cli.evaluate_synct",
+        },
+    ),
 }
 
 DONE, REFUSED, WRONG_CALL, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
@@ -53,6 +63,11 @@ def build() -> typer.Typer:
 
     for name, module in COMMANDS.items():
         app.command(name)(importlib.import_module(module).command)
+    for name, (words, subjects) in GROUPS.items():
+        group = typer.Typer(help=words, no_args_is_help=True)
+        for subject, module in subjects.items():
+            group.command(subject)(importlib.import_module(module).command)
+        app.add_typer(group, name=name)
     return app
 
 

@@ -140,8 +140,8 @@ def test_the_words_name_both_scores(model, capsys):
 
 def test_what_cannot_be_evaluated_is_refused_and_leaves_nothing(model, tmp_path, capsys):
     card = model / "run" / "model.toml"
-    assert call("evaluate", "brain", "--data", model / "data", "--model", card) == 1
-    assert "openkbp" in capsys.readouterr().err
+    assert call("evaluate", "brain", "--data", model / "data", "--model", card) == 2
+    assert "No such command" in capsys.readouterr().err
     assert call("evaluate", "openkbp", "--data", tmp_path, "--model", card) == 1
     assert "no OpenKBP patient" in capsys.readouterr().err
     data = tmp_path / "data"

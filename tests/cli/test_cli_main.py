@@ -21,9 +21,12 @@ def test_help_is_done_and_a_wrong_call_is_two():
     assert leave("doctor", "--nosuch") == 2
 
 
-@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+SUBJECTS = [f"{group} {name}" for group, (_, names) in cli.GROUPS.items() for name in names]
+
+
+@pytest.mark.parametrize("name", [*sorted(cli.COMMANDS), *SUBJECTS])
 def test_every_command_has_help_with_an_example(name, capsys):
-    assert leave(name, "--help") == 0
+    assert leave(*name.split(), "--help") == 0
     assert "Example" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""rtplan evaluate: score a network on published data."""
+"""rtplan evaluate openkbp: score a dose network as the challenge does."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from pathlib import Path
 import typer
 
 from rtplan.cli.options import AsJson, Quiet, Threads, print_json, progress, set_threads
-from rtplan.errors import UnknownName
-
-#: What can be evaluated.
-SUBJECTS = ("openkbp",)
 
 
 def command(
-    subject: str = typer.Argument(..., metavar="openkbp", help="What to score."),
     data: Path = typer.Option(
         ..., "--data", help="Folder of the patients (pt_*).", exists=True, file_okay=False
     ),
@@ -32,8 +27,6 @@ def command(
     from rtplan.case.openkbp import evaluate_openkbp
     from rtplan.learning.zoo import load_model
 
-    if subject not in SUBJECTS:
-        raise UnknownName(f"There is no {subject!r} to evaluate. Known: {', '.join(SUBJECTS)}.")
     set_threads(threads)
     done = evaluate_openkbp(load_model(model), data, tta=tta, save=save, report=progress(quiet))
     if as_json:
