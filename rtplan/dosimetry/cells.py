@@ -8,6 +8,7 @@ square of the cell's side or better, and no cell counts as all or nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,8 +141,9 @@ class Cells:
         points: Float = centre @ self.fine.axes.directions
         return points
 
+    @cached_property
     def corners(self) -> Float:
-        """Return the corners, LPS mm, shape (8, 3), of a box that holds all cells and one more around."""
+        """Corners, LPS mm, shape (8, 3), of a box that holds all cells and one more around."""
         axes = self.fine.axes
         thick = float(max(self.fine.thick_mm.max(), self.coarse.thick_mm.max()))
         ends = np.array([axes.n_mm.min() - thick, axes.n_mm.max() + thick])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,10 @@ class Curve:
     volume_cc: Float
     mean_gy: float
 
+    @cached_property
+    def _rising(self) -> Float:
+        return -self.volume_cc
+
     @property
     def total_cc(self) -> float:
         """Volume of the structure, cc."""
@@ -61,11 +66,11 @@ class Curve:
         """Return the dose, Gy, that the hottest ``volume_cc`` receives at least (maximum at 0 cc)."""
         if volume_cc >= self.total_cc:
             return self.min_gy
-        return float(np.interp(-volume_cc, -self.volume_cc, self.dose_gy))
+        return float(np.interp(-volume_cc, self._rising, self.dose_gy))
 
     def doses_at(self, shares: Float) -> Float:
         """Return the doses, Gy, that these hottest parts of the volume (0 to 1) receive at least."""
-        doses: Float = np.interp(-shares * self.total_cc, -self.volume_cc, self.dose_gy)
+        doses: Float = np.interp(-shares * self.total_cc, self._rising, self.dose_gy)
         return doses
 
     def differential(self) -> tuple[Float, Float]:
@@ -98,8 +103,8 @@ def accumulate(
         Exact minimum and maximum by label; not finite where there is none.
     """
     dose, spread = spans
-    low = float(np.nanmin(extremes_gy))
-    bin_gy = max((float(np.nanmax(extremes_gy)) - low) / (NODES - 1), 1e-12)
+    low, high = float(np.fmin.reduce(extremes_gy, axis=None)), float(np.fmax.reduce(extremes_gy, axis=None))
+    bin_gy = max((high - low) / (NODES - 1), 1e-12)
     half = spread * (0.5 / bin_gy)
     middle = (dose - low) / bin_gy
     begin = np.minimum(np.maximum(middle - half, 0.0), NODES - 2.0)
@@ -161,8 +166,8 @@ class Ramps:
         total = float(self.total_cc[rows].sum())
         if not total > 0:
             raise DoseError("The structure has no volume.")
-        low = float(np.nanmin(self.extremes_gy[chosen, 0]))
-        high = float(np.nanmax(self.extremes_gy[chosen, 1]))
+        low = float(np.fmin.reduce(self.extremes_gy[chosen, 0]))
+        high = float(np.fmax.reduce(self.extremes_gy[chosen, 1]))
         mean = min(max(float(self.moment[rows].sum()) / total, low), high)
         if high - low <= 1e-9 * max(abs(high), 1.0):
             return Curve(np.array([low, high]), np.array([total, 0.0]), mean)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,12 @@ class Lattice:
     step_mm: float
     shape: tuple[int, int]
 
-    @property
+    @cached_property
     def u_mm(self) -> Float:
         """Centres along u, shape (nu,)."""
         return self.corner_mm[0] + (np.arange(self.shape[1], dtype=np.float64) + 0.5) * self.step_mm
 
-    @property
+    @cached_property
     def v_mm(self) -> Float:
         """Centres along v, shape (nv,)."""
         return self.corner_mm[1] + (np.arange(self.shape[0], dtype=np.float64) + 0.5) * self.step_mm

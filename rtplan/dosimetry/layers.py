@@ -149,7 +149,8 @@ def _powers(planes: tuple[Plane, ...], lattice: Lattice) -> tuple[Float, dict[tu
     radii: list[float] = []
     owner: list[int] = []
     for k, plane in enumerate(planes):
-        for which in ("all", *(way for way in _WAYS if _mixed(plane, way))):
+        mixed = [way for way in _WAYS if _mixed(plane, way)] if len(plane.rings) > 1 else []
+        for which in ("all", *mixed):
             chosen = plane.chosen(which)
             rings += [plane.rings[i] for i in chosen]
             radii += [plane.radii_mm[i] for i in chosen]
@@ -169,7 +170,7 @@ def _powers(planes: tuple[Plane, ...], lattice: Lattice) -> tuple[Float, dict[tu
 def _mixed(plane: Plane, way: str) -> bool:
     """Whether some of a plane's rings go on (that way) and others do not."""
     flags = plane.up if way.endswith("up") else plane.down
-    return len(flags) > 1 and any(flags) and not all(flags)
+    return any(flags) and not all(flags)
 
 
 def _bends(gaps: list[int], width: Float, rise: Float) -> Float:

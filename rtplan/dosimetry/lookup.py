@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -47,13 +49,8 @@ class Axes:
 
     def corners(self) -> Float:
         """Return the eight outermost points, LPS mm, shape (8, 3)."""
-        ends = [
-            [u, v, n]
-            for u in (self.u_mm.min(), self.u_mm.max())
-            for v in (self.v_mm.min(), self.v_mm.max())
-            for n in (self.n_mm.min(), self.n_mm.max())
-        ]
-        corners: Float = np.array(ends) @ self.directions
+        ends = [(float(places.min()), float(places.max())) for places in (self.u_mm, self.v_mm, self.n_mm)]
+        corners: Float = np.array(list(product(*ends))) @ self.directions
         return corners
 
 
@@ -111,25 +108,32 @@ class Field:
                 first[axis] -= 1
         return cls(values, first, dose.grid, interpolation, bool(lowest >= 0))
 
+    @cached_property
+    def _inverse(self) -> Float:
+        """Steps of the index along x, y and z, shape (3, 3)."""
+        inverse: Float = np.asarray(np.linalg.inv(self.grid.affine[:3, :3]), np.float64)
+        return inverse
+
     def at(self, points: Float) -> Float:
         """Return the dose, Gy, at patient points (n, 3), LPS mm (beyond the outer centres, that there)."""
         found = np.empty(len(points))
         for begin in range(0, len(points), CHUNK):
             part = points[begin : begin + CHUNK]
-            index = np.clip(self.grid.to_index(part), 0.0, np.array(self.grid.shape) - 1.0)
+            index = np.minimum(np.maximum(self.grid.to_index(part), 0.0), np.array(self.grid.shape) - 1.0)
             found[begin : begin + CHUNK] = self._at_index(index - self.start)
         dose: Float = self._clipped(found)
         return dose
 
     def _at_index(self, index: Float) -> Float:
-        taps, weights = zip(*(_taps(index[:, a], self.interpolation) for a in range(3)), strict=True)
+        taps, weights = _taps(index, self.interpolation)
         size = np.array(self.values.shape)
-        z, y, x = (np.clip(tap, 0, n - 1) for tap, n in zip(taps, size, strict=True))
-        flat = (z[:, :, None] * size[1] + y[:, None, :])[..., None] * size[2] + x[:, None, None, :]
+        taps = np.minimum(np.maximum(taps, 0), size[:, None] - 1)
+        taps *= np.array([[size[1] * size[2]], [size[2]], [1]])
+        flat = (taps[:, 0, :, None] + taps[:, 1, None, :])[..., None] + taps[:, 2, None, None, :]
         gathered = self.values.ravel().take(flat)
-        along = np.einsum("nabc,nc->nab", gathered, weights[2])
-        across = np.einsum("nab,nb->na", along, weights[1])
-        dose: Float = np.einsum("na,na->n", across, weights[0])
+        along = np.einsum("nabc,nc->nab", gathered, weights[:, 2])
+        across = np.einsum("nab,nb->na", along, weights[:, 1])
+        dose: Float = np.einsum("na,na->n", across, weights[:, 0])
         return dose
 
     def _clipped(self, dose: Any) -> Any:
@@ -142,9 +146,10 @@ class Field:
 
         A lattice parallel to the dose grid is read axis by axis, another one point by point.
         """
-        rate = axes.directions @ np.linalg.inv(self.grid.affine[:3, :3]).T
+        rate = axes.directions @ self._inverse.T
         where = np.abs(rate).argmax(axis=1)
-        drift = np.abs(rate) * np.array([np.ptp(p) for p in (axes.u_mm, axes.v_mm, axes.n_mm)])[:, None]
+        extent = [float(p.max() - p.min()) for p in (axes.u_mm, axes.v_mm, axes.n_mm)]
+        drift = np.abs(rate) * np.array(extent)[:, None]
         drift[np.arange(3), where] = 0.0
         if len(set(where.tolist())) < 3 or drift.max() > PARALLEL:
             return self._point_by_point(axes)
@@ -154,7 +159,7 @@ class Field:
         for number, places in enumerate((axes.u_mm, axes.v_mm, axes.n_mm)):
             axis = int(where[number])
             low, high = -self.start[axis], last[axis] - self.start[axis]
-            index = np.clip(corner[axis] + rate[number, axis] * places, low, high)
+            index = np.minimum(np.maximum(corner[axis] + rate[number, axis] * places, low), high)
             matrices.append(_matrix(index, self.values.shape[axis], self.interpolation))
         turned = self.values.transpose(where[2], where[1], where[0])
         dose: NDArray[np.float32] = self._clipped(_tensor(turned, matrices))
@@ -194,25 +199,29 @@ def _carried_on(values: NDArray[np.float32], axis: int, interpolation: Interpola
 
 
 def _taps(index: Float, interpolation: Interpolation) -> tuple[NDArray[np.int64], Float]:
-    """Return the places and weights of the voxels that count at fractional indices, shape (n, 2 or 4)."""
-    base = np.floor(index).astype(np.int64)
+    """Return the places and weights of the voxels that count at fractional indices, shape (..., 2 or 4)."""
+    base = np.floor(index)
     t = index - base
-    if interpolation == "linear":
-        return base[:, None] + np.arange(2), np.stack([1.0 - t, t], axis=1)
     s = 1.0 - t
-    outer, inner = -0.5 * t * s * s, -0.5 * s * t * t
-    left, right = s * (1.0 + t - 1.5 * t * t), t * (1.0 + s - 1.5 * s * s)
-    return base[:, None] + np.arange(-1, 3), np.stack([outer, left, right, inner], axis=1)
+    first, weights = 0, [s, t]
+    if interpolation == "cubic":
+        left, right = s * (1.0 + t - 1.5 * t * t), t * (1.0 + s - 1.5 * s * s)
+        first, weights = -1, [-0.5 * t * s * s, left, right, -0.5 * s * t * t]
+    taps = np.empty((*index.shape, len(weights)), np.int64)
+    kept = np.empty(taps.shape)
+    for number, weight in enumerate(weights):
+        kept[..., number] = weight
+        taps[..., number] = base + (first + number)
+    return taps, kept
 
 
 def _matrix(index: Float, size: int, interpolation: Interpolation) -> NDArray[np.float32]:
     """Return the weights of all voxels along one axis at fractional indices, shape (n, size)."""
     taps, weights = _taps(index, interpolation)
-    matrix = np.zeros((len(index), size), np.float64)
-    rows = np.arange(len(index))
-    for tap, weight in zip(np.clip(taps, 0, size - 1).T, weights.T, strict=True):
-        matrix[rows, tap] += weight
-    return matrix.astype(np.float32)
+    place = np.minimum(np.maximum(taps, 0), size - 1)
+    place += (np.arange(len(index)) * size)[:, None]
+    matrix = np.bincount(place.ravel(), weights.ravel(), minlength=len(index) * size)
+    return matrix.astype(np.float32).reshape(len(index), size)
 
 
 def _tensor(values: NDArray[np.float32], matrices: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -102,7 +102,8 @@ class Sampled:
     def coarse(self) -> Curve:
         """The chosen policy's curve from coarse cells: each the sum of the cells that are its parts."""
         cells, labels = self.cells, PARTS[self.settings.caps]
-        chosen = np.isin(np.arange(LABELS), labels).astype(np.float64)
+        chosen = np.zeros(LABELS)
+        chosen[list(labels)] = 1.0
         volume = cells.volume_cc * chosen.take(cells.label)
         all_weights = np.bincount(cells.parent, volume)
         held = np.flatnonzero(all_weights)
@@ -113,7 +114,7 @@ class Sampled:
         spread = np.bincount(cells.parent, square).take(held) / weight - mean * mean
         spans = mean, np.sqrt(12.0 * np.maximum(spread, 0.0))
         ends = self.ramps.extremes_gy[list(labels)]
-        extremes = np.array([[np.nanmin(ends[:, 0]), np.nanmax(ends[:, 1])]])
+        extremes = np.array([[np.fmin.reduce(ends[:, 0]), np.fmax.reduce(ends[:, 1])]])
         alike = np.zeros(len(held), np.int64)
         return accumulate(spans, weight, alike, extremes).curve([0])
 
@@ -127,7 +128,7 @@ class Sampled:
 
 
 def _covered(cells: Cells, grid: Grid) -> NDArray[np.bool_]:
-    if covered(cells.corners(), grid).all():
+    if covered(cells.corners, grid).all():
         return np.ones(len(cells.volume_cc), np.bool_)
     return covered(cells.centroids(), grid)
 
@@ -161,7 +162,7 @@ class _OnLot:
 
 
 def _read(cells: Cells, dose: Dose, settings: Settings) -> Read:
-    field = Field.of(dose, cells.corners(), settings.interpolation)
+    field = Field.of(dose, cells.corners, settings.interpolation)
     coarse, fine = cells.coarse, _OnLot(cells.fine, field)
     found = [fine.steps(fine.lot.index)]
     if len(coarse.index):
@@ -208,17 +209,19 @@ def _candidates(
     centre, width = cells.boxes(chosen)
     directions = cells.fine.axes.directions
     here = inside_of(centre, width)
-    tops = centre + turning(field.at(here.reshape(-1, 3) @ directions).reshape(len(here), -1)) * width
+    within = here.reshape(-1, 3) @ directions
+    at_within = field.at(within)
+    tops = centre + turning(at_within.reshape(len(here), -1)) * width
     near_tops = inside_of(tops, CLOSER * width)
     moved = turning(field.at(near_tops.reshape(-1, 3) @ directions).reshape(len(here), -1))
     tops = np.clip(tops + moved * (CLOSER * width), centre - 0.5 * width, centre + 0.5 * width)
     near, parts = _on_surface(cells, gradient, spans)
     spots, kinds = _at_spots(cells, fine)
     label = cells.label[chosen]
-    points = np.concatenate([here.reshape(-1, 3), tops, near, spots]) @ directions
+    more = np.concatenate([tops, near, spots]) @ directions
     labels = np.concatenate([np.repeat(label, here.shape[1]), label, parts, kinds])
-    seen = covered(points, field.grid)
-    return field.at(points[seen]), labels[seen]
+    seen = covered(np.concatenate([within, more]), field.grid)
+    return np.concatenate([at_within, field.at(more)])[seen], labels[seen]
 
 
 def _on_surface(cells: Cells, gradient: Float, spans: tuple[Float, Float]) -> tuple[Float, Labels]:

@@ -53,7 +53,7 @@ def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = No
     parent = np.concatenate([full, small])
     layer = parent // (lattice.shape[0] * lattice.shape[1])
     share = np.ones(len(parent))
-    share[len(full) :] = 1.0 / len(split.steps())
+    share[len(full) :] = 0.25 / split.along
     share[len(parent) - len(cuts.share) :] *= cuts.share
     return Cells(
         *lots,
@@ -177,15 +177,15 @@ class _Split:
     def steps(self) -> Index:
         """Return the places of the smaller cells from the first one, shape (m,); as ``offsets``."""
         rows, columns = self.shape
-        n, v, u = np.meshgrid(np.arange(self.along), (0, 1), (0, 1), indexing="ij")
-        steps: Index = ((n * 2 * rows + v) * 2 * columns + u).ravel()
+        in_plane = np.array([0, 1, 2 * columns, 2 * columns + 1])
+        steps: Index = (4 * rows * columns * np.arange(self.along)[:, None] + in_plane).ravel()
         return steps
 
     def offsets(self) -> tuple[Float, Float, Float]:
         """Return where the smaller cells lie in a whole one along u, v and n, in its sides, shape (m,)."""
-        quarters = (-0.25, 0.25)
-        n, v, u = np.meshgrid(self.rises(), quarters, quarters, indexing="ij")
-        return u.ravel(), v.ravel(), n.ravel()
+        quarter = 0.25 * np.array([[-1.0, 1.0, -1.0, 1.0], [-1.0, -1.0, 1.0, 1.0]])
+        u, v = np.tile(quarter, self.along)
+        return u, v, np.repeat(self.rises(), 4)
 
     def first(self, cell: Index) -> Index:
         """Return the place of the first smaller cell of each cell (flat places of both)."""

@@ -207,10 +207,11 @@ def _frame(normals: Float, name: str) -> Float:
     mean = (normals * signs[:, None]).sum(axis=0)
     n = mean / np.linalg.norm(mean)
     n = np.round(n) if np.abs(n - np.round(n)).max() < 1e-6 else n
-    along = np.eye(3)[0] if abs(n[0]) < 0.9 else np.eye(3)[1]
+    along = np.array([1.0, 0.0, 0.0] if abs(n[0]) < 0.9 else [0.0, 1.0, 0.0])
     u = along - (along @ n) * n
     u /= np.linalg.norm(u)
-    return np.stack([u, np.cross(n, u), n])
+    (a, b, c), (d, e, f) = n, u
+    return np.array([u, [b * f - c * e, c * d - a * f, a * e - b * d], n])
 
 
 def _planes(
