@@ -39,6 +39,7 @@ def _asked(protocol: Protocol, settings: CaseSettings) -> dict[str, dict[str, An
         },
         "RecalculateArms": {"grid_mm": settings.grid_mm, "device": settings.device},
         "EvaluateProtocol": {"protocol": protocol},
+        "MapSurface": {"protocol": protocol},
         "EstimateOutcome": {"protocol": protocol, "parameter_seed": settings.seed},
         "CompareArms": {"gamma": settings.gamma},
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from rtplan.domain import Notice
 from rtplan.dosimetry.parameters import ParameterSet
 from rtplan.dosimetry.radiobiology import LQ_CAUTION_GY
 
@@ -81,6 +83,21 @@ def same_organ(of_set: str, name: str) -> bool:
     """
     sided = of_set.endswith(("_L", "_R")) and name.endswith(("_L", "_R"))
     return of_set == name or (sided and of_set[:-2] == name[:-2])
+
+
+def constraints_only(site: str, names: Iterable[str]) -> tuple[Notice, ...]:
+    """Return the notice that names the organs of a site for which no accepted model exists.
+
+    Examples
+    --------
+    >>> [n.code for n in constraints_only("prostate", ["Rectum", "PenileBulb"])]
+    ['CONSTRAINTS_ONLY']
+    """
+    found = [name for name in CONSTRAINTS_ONLY if name in set(names)]
+    if not found or not _fits("pelvis", site):
+        return ()
+    words = f"{', '.join(found)}: judged by constraints alone, since no accepted NTCP model exists."
+    return (Notice("CONSTRAINTS_ONLY", "info", words),)
 
 
 def relative_only(parameters: ParameterSet) -> bool:

@@ -7,6 +7,7 @@ from rtplan.steps.estimate_outcome import EstimateOutcome
 from rtplan.steps.evaluate_protocol import EvaluateProtocol
 from rtplan.steps.find_body import FindBody
 from rtplan.steps.make_bulk_arms import MakeBulkArms
+from rtplan.steps.map_surface import MapSurface
 from rtplan.steps.optimise_plan import OptimisePlan
 from rtplan.steps.recalculate_arms import RecalculateArms
 from rtplan.steps.register import Register
@@ -24,5 +25,6 @@ CLINICAL: tuple[type, ...] = (
     RecalculateArms,
     EvaluateProtocol,
     EstimateOutcome,
+    MapSurface,
     CompareArms,
 )

@@ -8,6 +8,7 @@ from typing import ClassVar
 from rtplan.domain import Finding, Patient
 from rtplan.dosimetry.dvh import Settings
 from rtplan.dosimetry.parameters import load_set
+from rtplan.dosimetry.population import constraints_only
 from rtplan.dosimetry.protocol import Protocol
 from rtplan.dosimetry.risk import STEP, Ask, estimate
 
@@ -38,6 +39,7 @@ class EstimateOutcome:
 
     def __call__(self, patient: Patient) -> Patient:
         """Return the patient with the findings; a protocol without models is said to have none."""
+        patient = patient.with_notices(*constraints_only(self.protocol.site, patient.structures))
         if not self.protocol.outcome:
             return patient.with_findings(_no_model(patient, self.protocol))
         if not patient.doses:
