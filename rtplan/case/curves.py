@@ -1,11 +1,14 @@
-"""DVH curves of a patient, by arm and structure."""
+"""DVH curves of a patient and their bands, by arm and structure."""
 
 from __future__ import annotations
 
-from rtplan.case.tables import Curve, Curves
+from rtplan.case.tables import Bands, Curve, Curves
 from rtplan.domain import Patient
+from rtplan.dosimetry import bands as banding
 from rtplan.dosimetry import curves as dosimetry
 from rtplan.planning.device import threads
+from rtplan.report.plots import MOST_CURVES, curve_names
+from rtplan.report.scene import chosen
 
 
 def curves_of(patient: Patient) -> Curves:
@@ -15,3 +18,8 @@ def curves_of(patient: Patient) -> Curves:
         for arm, curve in arms.items():
             by_arm.setdefault(arm, {})[structure] = curve
     return by_arm
+
+
+def bands_of(patient: Patient, curves: Curves) -> Bands:
+    """Return bands of the curves that the report draws: ``bands[arm][structure]``."""
+    return banding.bands(patient, curve_names(curves, chosen(patient))[:MOST_CURVES])

@@ -1,4 +1,4 @@
-"""What a patient becomes in the out folder: DICOM objects and volumes."""
+"""What a patient becomes in the out folder: DICOM objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from rtplan.domain import Grid, Mask, Patient, Structure
 from rtplan.dosimetry.courses import eqd2_dose
 from rtplan.imaging.axial import axial_grid
 from rtplan.imaging.contour import mask_on
-from rtplan.io import nifti
 from rtplan.io.patient_write import Export, write_patient
 from rtplan.io.tps import load
 
@@ -81,12 +80,3 @@ def _on_slices(structure: Structure, grid: Grid) -> Structure:
     if isinstance(structure.region, Mask) and not structure.region.grid.same_as(grid):
         return replace(structure, region=mask_on(structure, grid))
     return structure
-
-
-def write_volumes(patient: Patient, folder: Path) -> None:
-    """Write ``<image>.mha`` and ``dose_<arm>.mha`` for viewers; a later run never needs them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, image in patient.images.items():
-        nifti.write_volume(image, folder / f"{name}.mha")
-    for arm, dose in patient.doses.items():
-        nifti.write_volume(dose, folder / f"dose_{arm}.mha")

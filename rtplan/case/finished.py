@@ -136,7 +136,10 @@ def _shown(folder: Path, manifest: Manifest, frame: str) -> str:
     Volume files do not bear their frame of reference; that of the arms stands in their DICOM.
     """
     there = {path.stem for path in (folder / "volumes").glob("*.mha")}
-    there = {name for name in there if not name.startswith("dose_")} - {"uncertainty", "labels"}
+    there = {name for name in there if not name.startswith(("dose_", "relative_"))} - {
+        "uncertainty",
+        "labels",
+    }
     arms = [name for name in ARMS if name in there]
     others = sorted(there - set(arms))
     planned = manifest.settings.get("plan_on")

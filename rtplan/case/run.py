@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from rtplan import pipeline, resources
-from rtplan.case import export, tables
+from rtplan.case import export, pseudonym, tables
+from rtplan.case.archive import write_case
 from rtplan.case.assemble import clinical_steps
-from rtplan.case.curves import curves_of
+from rtplan.case.curves import bands_of, curves_of
 from rtplan.case.manifest import Input, Manifest, outputs, records, versions
 from rtplan.case.outfolder import demand_space, refuse_occupied, whole
 from rtplan.case.provenance import data_files_of, finished_before, weights_of
+from rtplan.case.rendering import DOCUMENT, PAGE, content_of, rendered
 from rtplan.case.settings import CaseSettings
 from rtplan.domain import Patient
 from rtplan.dosimetry.protocol import load_protocol
@@ -23,9 +25,7 @@ from rtplan.io.index import SALT, index
 from rtplan.io.patient import read_patient
 from rtplan.io.tps import load
 from rtplan.planning.device import threads
-from rtplan.report.assemble import assemble
-from rtplan.report.document import document_of
-from rtplan.report.page import page_of
+from rtplan.report.discretion import discreet
 
 Say = Callable[[str], None]
 
@@ -52,6 +52,8 @@ class Place:
         SeriesInstanceUIDs to use where the rule would take another one.
     salt : str
         Enters the patient's pseudonym.
+    pseudonyms : Path or None
+        Table of pseudonyms (`rtplan.case.pseudonym`).
     """
 
     folder: Path
@@ -62,13 +64,18 @@ class Place:
     overwrite: bool = False
     series: tuple[str, ...] = ()
     salt: str = SALT
+    pseudonyms: Path | None = None
 
 
 def read(place: Place) -> Patient:
-    """Read the patient through the DICOM door."""
-    return read_patient(
+    """Read the patient through the DICOM door; with a table of pseudonyms he bears his own."""
+    table = None if place.pseudonyms is None else pseudonym.load(place.pseudonyms)
+    patient = read_patient(
         place.folder, structures=place.structures, names=place.names, series=place.series, salt=place.salt
     )
+    if table is None:
+        return patient
+    return replace(patient, key=pseudonym.of(table, patient.identity.patient_id))
 
 
 def run_case(
@@ -113,25 +120,41 @@ def run_case(
         say("Write")
         if settings.tps != CaseSettings.tps:
             patient = patient.with_notices(load(settings.tps).notice())
-        _write(folder, patient, _manifest(place, settings, patient, command))
+        _write(folder, patient, _manifest(place, settings, patient, command), place)
     return patient
 
 
-def _write(folder: Path, patient: Patient, manifest: Manifest) -> None:
-    curves = curves_of(patient)
-    tables.write_findings(patient, folder)
-    absolute = _only_absolute(patient)
-    tables.write_curves(curves if absolute.doses else {}, folder / "dvh")
-    export.write_volumes(absolute, folder / "volumes")
+def _write(folder: Path, patient: Patient, manifest: Manifest, place: Place) -> None:
     provenance = as_plain(manifest)
-    content = assemble(patient, provenance, curves)
-    (folder / "report.html").write_text(page_of(content), encoding="utf-8")
-    document = document_of(content)
-    (folder / "report.pdf").write_bytes(document)
+    told, _ = discreet(_with_near_files(patient, place.folder), {})
+    curves = curves_of(told)
+    case = write_case(told, folder)
+    tables.write_curves(curves, folder / "dvh", base_gy=case.base_gy)
+    tables.write_bands(bands_of(told, curves), folder / "dvh", base_gy=case.base_gy)
+    made = rendered(content_of(folder, case, provenance))
+    (folder / PAGE).write_text(made.page, encoding="utf-8")
+    (folder / DOCUMENT).write_bytes(made.document)
+    absolute = _only_absolute(patient)
     shown = curves if absolute.doses else {}
-    asked = export.Asked(manifest.settings["tps"], alpha_beta_of(patient), shown, document)
+    asked = export.Asked(manifest.settings["tps"], alpha_beta_of(patient), shown, made.document)
     export.write_dicom(absolute, folder / "dicom", asked)
     tables.write_json(folder / "manifest.json", provenance | {"outputs": as_plain_outputs(folder)})
+
+
+def _with_near_files(patient: Patient, folder: Path) -> Patient:
+    """Return the patient whose notices name files as seen from the folder, or by their names alone."""
+    notices = tuple(
+        notice if notice.file is None else replace(notice, file=_near(notice.file, folder))
+        for notice in patient.notices
+    )
+    return replace(patient, notices=notices)
+
+
+def _near(file: str, folder: Path) -> str:
+    path = Path(file)
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    return path.name
 
 
 def _only_absolute(patient: Patient) -> Patient:
@@ -164,7 +187,7 @@ def alpha_beta_of(patient: Patient) -> float | None:
 
 
 def _manifest(place: Place, settings: CaseSettings, patient: Patient, command: str) -> Manifest:
-    return Manifest(
+    made = Manifest(
         schema=1,
         rtplan_version=version("rtplan"),
         command=command,
@@ -179,6 +202,7 @@ def _manifest(place: Place, settings: CaseSettings, patient: Patient, command: s
         steps=records(patient),
         outputs=(),
     )
+    return Manifest.model_validate(discreet(patient, as_plain(made))[1])
 
 
 def _inputs(place: Place) -> tuple[Input, ...]:

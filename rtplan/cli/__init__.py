@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "train": "rtplan.cli.train",
     "review": "rtplan.cli.review",
     "models": "rtplan.cli.models",
+    "report": "rtplan.cli.report",
 }
 
 #: Sub-commands with a subject of their own.

@@ -115,12 +115,12 @@ def _beside(path: Path, name: str) -> Path:
 
 
 def _picture(curves: dict[str, Dvh], path: Path) -> None:
-    from rtplan.report.plots import Axis, dvh_picture
+    from rtplan.report.plots import Axis, Drawing, dvh_picture
 
     shown = {name: (made.dose_gy, made.volume_percent) for name, made in curves.items()}
     kinds = {made.kind for made in curves.values()} - {"physical"}
     title = f"dose [Gy], {', '.join(sorted(kinds))}" if kinds else "dose [Gy]"
-    path.write_bytes(dvh_picture({"dose": shown}, ("dose",), tuple(shown), Axis(title)).png)
+    path.write_bytes(dvh_picture(Drawing({"dose": shown}, ("dose",), tuple(shown), Axis(title))).png)
 
 
 def _surface(drawn: SurfaceMap, levels: list[float], path: Path) -> None:

@@ -21,6 +21,10 @@ Series = Annotated[
     list[str] | None,
     typer.Option("--series", help="SeriesInstanceUID to use where the rule takes another; may be repeated."),
 ]
+Pseudonyms = Annotated[
+    Path | None,
+    typer.Option("--pseudonym", help="CSV with patient_id,pseudonym: names the patient; read only."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 

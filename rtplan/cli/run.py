@@ -12,6 +12,7 @@ from rtplan.cli.options import (
     Device,
     Out,
     Protocol,
+    Pseudonyms,
     Quiet,
     Seed,
     Series,
@@ -33,6 +34,7 @@ def command(
     structures: Annotated[Path | None, typer.Option(help="An RTSTRUCT that is not in the folder.")] = None,
     names: Annotated[Path | None, typer.Option(help="Map of clinic names to TG-263 (TOML).")] = None,
     series: Series = None,
+    pseudonym: Pseudonyms = None,
     arms: Annotated[str, typer.Option(help="Density images to compare, with commas.")] = "",
     plan_on: Annotated[str | None, typer.Option(help="Arm that the plan is made on (SynCT …).")] = None,
     margin: Annotated[list[str] | None, typer.Option(help="NAME=MM or NAME=L,R,A,P,S,I.")] = None,
@@ -69,7 +71,9 @@ def command(
         seed=seed,
         device=device,
     )
-    place = Place(folder, out, structures, names, resume, overwrite, tuple(series or ()))
+    place = Place(
+        folder, out, structures, names, resume, overwrite, tuple(series or ()), pseudonyms=pseudonym
+    )
     if dry_run:
         return _forecast(place, settings)
     patient = run_case(place, settings, say=progress(quiet))

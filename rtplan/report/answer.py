@@ -127,18 +127,20 @@ def _upper(text: str) -> str:
 
 
 def facts_of(patient: Patient, book: Book, provenance: Mapping[str, Any]) -> tuple[Fact, ...]:
-    """Return the lines under the lead."""
-    facts = [Fact("What was asked", _asked(patient, book))]
+    """Return the lines under the lead: the verdict and its reason first."""
+    facts = []
     outcome = main_outcome(book)
+    moved = any(r.changes for r in book.doses)
+    if outcome is not None or moved:
+        facts.append(Fact("Verdict", _verdict(patient, book, provenance)))
     if outcome is not None:
         facts.append(Fact("How sure", _how_sure(book, outcome)))
-    if any(r.changes for r in book.doses):
+    if moved:
         facts.append(Fact("Largest dose difference", _largest(patient, book)))
     if any(r.values for r in book.goals):
         facts.append(_goals(patient, book))
-    if outcome is not None or any(r.changes for r in book.doses):
-        facts.append(Fact("Verdict", _verdict(patient, book, provenance)))
     facts += _unsaid(patient, book)
+    facts.append(Fact("What was asked", _asked(patient, book)))
     return tuple(facts)
 
 

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rtplan.domain import Patient
+from rtplan.domain import Dose, Patient
+from rtplan.dosimetry.bands import Band
 from rtplan.report.answer import facts_of, glance_of, lead_of
 from rtplan.report.book import Book, book_of
-from rtplan.report.content import Block, Content, Picture
+from rtplan.report.budgets import budget_block
+from rtplan.report.content import Block, Content
 from rtplan.report.discretion import discreet
 from rtplan.report.facts import provenance_block, run_block
-from rtplan.report.plots import MOST_CURVES, Axis, Curves, curve_names, dvh_picture
+from rtplan.report.plots import Curves
 from rtplan.report.problems import not_evaluable_block, notices_block
-from rtplan.report.results import comparison_block, dose_tables, goals_block
+from rtplan.report.results import comparison_block, goals_block, metrics_block
+from rtplan.report.reviews import reviews_block
 from rtplan.report.risks import outcome_block
-from rtplan.report.scene import Scene, chosen, scene_of
-from rtplan.report.slices import (
-    difference_limit,
-    difference_picture,
-    differences_on,
-    key_picture,
-    slices_picture,
-    worst_place,
-)
-from rtplan.report.words import ARM_WORDS, counted, in_words, listed
+from rtplan.report.scene import scene_of
+from rtplan.report.views import difference_block, dvh_block, slices_block, spread_block
+from rtplan.report.words import counted, in_words, listed
 
 WARNING = "Research use only. Not for clinical decisions."
 
 
-def assemble(patient: Patient, provenance: Mapping[str, Any], curves: Curves | None = None) -> Content:
+@dataclass(frozen=True)
+class Extras:
+    """What a report shows beside the patient.
+
+    Parameters
+    ----------
+    bands : mapping
+        Arm to structure to the band of its DVH.
+    spreads : mapping of str to Dose
+        Standard deviation of the dose samples, Gy, by arm.
+    reviews : sequence of mapping
+        Rows ``reader, time, structure, score, kind, remark, decision`` of ``review.json``.
+    """
+
+    bands: Mapping[str, Mapping[str, Band]] = field(default_factory=dict)
+    spreads: Mapping[str, Dose] = field(default_factory=dict)
+    reviews: Sequence[Mapping[str, Any]] = ()
+
+
+def assemble(
+    patient: Patient,
+    provenance: Mapping[str, Any],
+    curves: Curves | None = None,
+    extras: Extras | None = None,
+) -> Content:
     """Return the content of a patient's report.
 
     Parameters
@@ -41,24 +61,31 @@ def assemble(patient: Patient, provenance: Mapping[str, Any], curves: Curves | N
         The manifest (``formats.md``); may be empty.
     curves : mapping, optional
         Arm to structure to (dose in Gy, volume in %), cumulative, each shape (n,).
+    extras : Extras, optional
+        Bands, maps of spread, reviews.
 
     Returns
     -------
     Content
         The same for `rtplan.report.page` and `rtplan.report.document`.
     """
+    extras = extras or Extras()
     patient, provenance = discreet(patient, provenance)
     book = book_of(patient)
     scene = scene_of(patient)
     blocks = (
-        run_block(patient),
-        slices_block(patient, scene),
-        dvh_block(patient, book, curves or {}, scene),
-        difference_block(patient, book, scene),
-        goals_block(patient, book),
         outcome_block(patient, book),
+        budget_block(book),
+        goals_block(patient, book),
+        dvh_block(patient, book, (curves or {}, extras.bands), scene),
+        slices_block(patient, scene),
+        difference_block(patient, book, scene),
+        spread_block(patient, extras.spreads, scene),
         comparison_block(book),
+        reviews_block(extras.reviews),
         not_evaluable_block(book),
+        run_block(patient),
+        metrics_block(book),
         notices_block(patient),
         provenance_block(patient, provenance),
     )
@@ -73,8 +100,9 @@ def assemble(patient: Patient, provenance: Mapping[str, Any], curves: Curves | N
     )
 
 
-def shown_blocks(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+def shown_blocks(asked: Iterable[Block | None]) -> tuple[Block, ...]:
     """Return the blocks that say something; the others are named, with the reason, in ``not_evaluable``."""
+    blocks = tuple(block for block in asked if block is not None)
     reasons: dict[str, list[str]] = {}
     for block in blocks:
         if block.absent:
@@ -108,89 +136,3 @@ def _subtitle(patient: Patient, provenance: Mapping[str, Any]) -> str:
     if provenance.get("rtplan_version"):
         parts.append(f"rtplan {provenance['rtplan_version']}")
     return " · ".join(parts)
-
-
-def slices_block(patient: Patient, scene: Scene | None) -> Block:
-    """Return slices of every arm, and of the first MR, with structures and isodoses."""
-    title = "Slices"
-    if scene is None:
-        return Block("slices", title, ("There is no image to show.",))
-    with_dose = bool(patient.doses)
-    pictures: list[Picture | None] = [key_picture(scene, with_dose)]
-    shown = (*patient.arms, *list(patient.mr)[:1])
-    others = [name for name in patient.images if name not in (*patient.arms, *patient.mr)]
-    unseen = []
-    for name in shown or others[:1]:
-        words = ARM_WORDS.get(name, f"{patient.images[name].modality} as it came")
-        drawn = slices_picture(patient, name, words, scene)
-        pictures.append(drawn)
-        if drawn is None:
-            unseen.append(name)
-    return Block("slices", title, _slice_words(scene, unseen), tuple(p for p in pictures if p is not None))
-
-
-def _slice_words(scene: Scene, unseen: list[str]) -> tuple[str, ...]:
-    tilted = next((p.tilt_deg for p in scene.planes if p.name == "axial"), 0.0)
-    planes = (
-        f"The image is tilted by {tilted:.1f}° and shown in its own planes, each named after the nearest one "
-        "of the patient."
-        if tilted
-        else "The planes are the patient's own."
-    )
-    words = [
-        f"Through {scene.centre_words}, in the radiological convention: the patient's left is on the right. "
-        f"{planes} Ticks at the edges mark the other two planes."
-    ]
-    reasons: dict[str, list[str]] = {}
-    for name, reason in scene.left_out.items():
-        reasons.setdefault(reason, []).append(name)
-    words += [f"Not drawn, {reason}: {listed(names)}." for reason, names in reasons.items()]
-    if unseen:
-        words.append(
-            f"{listed(unseen)}: in another frame of reference, joined by no registration; not shown."
-        )
-    return tuple(words)
-
-
-def dvh_block(patient: Patient, book: Book, curves: Curves, scene: Scene | None) -> Block:
-    """Return the DVHs of all arms in one figure; on a relative dose axis where Gy are withheld."""
-    title = "Dose-volume histograms"
-    there = {arm: by_name for arm, by_name in curves.items() if by_name}
-    if not there:
-        return Block("dvh", title, absent="no dose-volume curve" if patient.doses else "no dose")
-    axis = Axis()
-    sentences: tuple[str, ...] = ()
-    if patient.absolute_withheld is not None:
-        if scene is None or scene.isodoses is None:
-            return Block("dvh", title, (f"Absolute dose is withheld: {patient.absolute_withheld}",))
-        axis = Axis(f"dose [% of {scene.isodoses.base.split(' (')[0]}]", scene.isodoses.base_gy / 100.0)
-        sentences = (
-            f"The dose axis is relative, since absolute dose is withheld: {patient.absolute_withheld}",
-        )
-    names = curve_names(there, chosen(patient))
-    arms = [arm for arm in book.arms if arm in there] + [arm for arm in there if arm not in book.arms]
-    if names[MOST_CURVES:]:
-        sentences += (f"Not drawn for clarity: {listed(names[MOST_CURVES:])}; their curves lie in dvh/.",)
-    return Block("dvh", title, sentences, (dvh_picture(there, arms, names[:MOST_CURVES], axis),))
-
-
-def difference_block(patient: Patient, book: Book, scene: Scene | None) -> Block:
-    """Return maps of arm − reference, where the largest difference lies, and the dose metrics."""
-    title = "Dose differences"
-    tables = dose_tables(book)
-    reference = book.reference
-    arms = [arm for arm in book.others if arm in patient.doses]
-    if scene is None or reference is None or reference not in patient.doses or not arms:
-        why = "no second dose to compare with" if patient.doses else "no dose"
-        return Block("difference", title, tables=tables, absent="" if tables else why)
-    maps = {arm: differences_on(patient, arm, reference, scene) for arm in arms}
-    there = {arm: m for arm, m in maps.items() if m is not None}
-    limit = difference_limit(list(there.values()))
-    pictures = tuple(difference_picture(arm, reference, m, limit, scene) for arm, m in there.items())
-    places = [p for p in (worst_place(patient, arm, reference, scene.centre_mm) for arm in arms) if p]
-    words = f"Arm − {reference}, all maps to one scale; grey is outside the body."
-    if places:
-        words += (
-            f" Largest difference at a single voxel, as seen from {scene.centre_words}: {'; '.join(places)}."
-        )
-    return Block("difference", title, (words,), pictures, tables)

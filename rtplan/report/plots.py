@@ -1,20 +1,19 @@
-"""Line plots: the DVHs of all arms in one figure, and risk per arm as dots and lines."""
+"""The DVHs of all arms in one figure, with bands."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from rtplan.domain import Finding
+from rtplan.dosimetry.bands import Band
 from rtplan.report.content import Picture
-from rtplan.report.figures import COLOURS, DASHES, GREY, INK, drawable, empty_figure, looks, picture, style
+from rtplan.report.figures import DASHES, INK, drawable, empty_figure, looks, picture, style
 from rtplan.report.words import listed, number, shortened
 
 Float = NDArray[np.float64]
@@ -45,6 +44,34 @@ def curve_names(curves: Curves, order: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
+class Drawing:
+    """What a figure of DVHs shows.
+
+    Parameters
+    ----------
+    curves : mapping
+        Arm to structure to (dose in Gy, volume in %).
+    arms : tuple of str
+        In order; the first one is what the others are compared with. One line style each.
+    names : tuple of str
+        Structures, one colour each.
+    axis : Axis
+        How the dose is written.
+    banded : str
+        The arm whose bands are drawn.
+    bands : mapping
+        Structure to band.
+    """
+
+    curves: Curves
+    arms: tuple[str, ...]
+    names: tuple[str, ...]
+    axis: Axis = field(default_factory=Axis)
+    banded: str = ""
+    bands: Mapping[str, Band] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class _Chart:
     """The curves that are drawn, on common doses: ``dose`` in Gy, ``shown`` as on the axis."""
 
@@ -70,20 +97,9 @@ class _Chart:
         return looks(self.names)[name][0]
 
 
-def dvh_picture(curves: Curves, arms: Sequence[str], names: Sequence[str], axis: Axis) -> Picture:
-    """Return the DVHs of all arms in one figure, and below it their difference to the first arm.
-
-    Parameters
-    ----------
-    curves : mapping
-        Arm to structure to (dose in Gy, volume in %).
-    arms : sequence of str
-        In order; the first one is what the others are compared with. One line style each.
-    names : sequence of str
-        Structures, one colour each.
-    axis : Axis
-        How the dose is written.
-    """
+def dvh_picture(drawing: Drawing) -> Picture:
+    """Return the DVHs of all arms in one figure, and below it their difference to the first arm."""
+    curves, arms, names, axis = drawing.curves, drawing.arms, drawing.names, drawing.axis
     dose = np.linspace(0.0, _highest(curves, arms, names), _SAMPLES)
     chart = _Chart(curves, tuple(arms), tuple(names), dose, dose / axis.gy)
     several = len(arms) > 1
@@ -94,6 +110,7 @@ def dvh_picture(curves: Curves, arms: Sequence[str], names: Sequence[str], axis:
             left=0.075, right=0.985, top=0.9, bottom=0.085 if several else 0.125, hspace=0.12,
         )  # fmt: skip
         lowest = top = figure.add_subplot(layout[0])
+        _bands(top, chart, drawing)
         _volumes(top, chart)
         if several:
             lowest = figure.add_subplot(layout[1], sharex=top)
@@ -102,14 +119,36 @@ def dvh_picture(curves: Curves, arms: Sequence[str], names: Sequence[str], axis:
         lowest.set_xlabel(axis.title)
         _keys(figure, chart)
         second = f" Lower panel: volume on each arm minus volume on {arms[0]}." if several else ""
+        band = _band_words(drawing)
         return picture(
             figure,
             title="Cumulative DVHs",
-            caption=f"One colour per structure, one line style per arm.{second}",
-            alt=f"Cumulative dose-volume histograms of {listed(names)} on {listed(arms)}.{second} "
+            caption=f"One colour per structure, one line style per arm.{band}{second}",
+            alt=f"Cumulative dose-volume histograms of {listed(names)} on {listed(arms)}.{band}{second} "
             "The tables of goals and of dose metrics give the values.",
             vector=True,
         )
+
+
+def _bands(axes: Axes, chart: _Chart, drawing: Drawing) -> None:
+    for name in chart.names:
+        band = drawing.bands.get(name)
+        if band is not None:
+            axes.fill_between(
+                band.dose_gy / drawing.axis.gy, band.low_percent, band.high_percent,
+                color=chart.colour(name), alpha=0.3, lw=0,
+            )  # fmt: skip
+
+
+def _band_words(drawing: Drawing) -> str:
+    """Return what the bands are and how wide they get, for those who cannot see them."""
+    shown = {name: band for name, band in drawing.bands.items() if name in drawing.names}
+    if not shown:
+        return " No band: neither dose samples nor bounds are there."
+    widths = {name: float(np.max(band.high_percent - band.low_percent)) for name, band in shown.items()}
+    name = max(widths, key=lambda n: widths[n])
+    what = listed(dict.fromkeys(band.what for band in shown.values()))
+    return f" Band on {drawing.banded}: {what}; widest {number(widths[name], 1)} pp ({name})."
 
 
 def _highest(curves: Curves, arms: Sequence[str], names: Sequence[str]) -> float:
@@ -176,103 +215,3 @@ def _keys(figure: Figure, chart: _Chart) -> None:
             ncol=len(labels),
             handlelength=length,
         )
-
-
-def _round_up(value: float) -> float:
-    """Return the next round number, for the end of a scale.
-
-    Examples
-    --------
-    >>> _round_up(6.4), _round_up(0.13)
-    (8.0, 0.15)
-    """
-    if value <= 0.0:
-        return 1.0
-    ten = 10.0 ** np.floor(np.log10(value))
-    step = next(s for s in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0) if s * ten >= value * (1 - 1e-9))
-    return float(round(step * ten, 12))
-
-
-def risk_picture(
-    title: str, arms: Sequence[str], values: Mapping[str, Finding], changes: Mapping[str, Finding]
-) -> Picture:
-    """Return risk per arm and its difference to the reference as dots with their 95 % intervals.
-
-    Parameters
-    ----------
-    title : str
-        Model and organ, for the words of the picture.
-    arms : sequence of str
-        From top to bottom.
-    values, changes : mapping of str to Finding
-        By arm: the risk (fraction), its difference to the reference (fraction). Either may be empty.
-    """
-    height = 18.0 + 6.4 * len(arms)
-    with style():
-        figure = empty_figure(WIDTH_MM, height)
-        parts = figure.add_gridspec(
-            1, 2, width_ratios=[1.0, 1.0], left=0.105, right=0.985, wspace=0.07,
-            top=1.0 - 6.0 / height, bottom=11.5 / height,
-        )  # fmt: skip
-        left = figure.add_subplot(parts[0])
-        right = figure.add_subplot(parts[1], sharey=left)
-        _dots(left, arms, values, "risk [%]", signed=False)
-        _dots(right, arms, changes, "difference to the reference [percentage points]", signed=True)
-        left.set_yticks(range(len(arms)), [drawable(arm) for arm in arms])
-        left.set_ylim(len(arms) - 0.4, -0.6)
-        right.tick_params(labelleft=False)
-        said = "; ".join(f"{a} {number(100 * (f.value or 0.0), 2)} %" for a, f in values.items())
-        moved = "; ".join(
-            f"{a} {number(100 * (f.value or 0.0), 2, sign=True)} pp" for a, f in changes.items()
-        )
-        return picture(
-            figure,
-            title=title,
-            caption="Dot: estimate; line: 95 % interval; open dot: no published interval. "
-            "Left: absolute scale from 0.",
-            alt=f"{title}. Risk: {said or 'not given'}. Difference to the reference: {moved or 'not given'}.",
-            vector=True,
-        )
-
-
-_HALO = [withStroke(linewidth=2.5, foreground="white")]
-
-
-def _dots(
-    axes: Axes, arms: Sequence[str], findings: Mapping[str, Finding], title: str, *, signed: bool
-) -> None:
-    ends = [0.0]
-    for rank, arm in enumerate(arms):
-        finding = findings.get(arm)
-        if finding is None or finding.value is None:
-            _absent(axes, rank, "reference" if signed and findings else "not evaluable")
-            continue
-        value = 100.0 * finding.value
-        ends.append(value)
-        if finding.interval95 is not None:
-            low, high = (100.0 * end for end in finding.interval95)
-            axes.plot([low, high], [rank, rank], color=COLOURS[0], lw=2.0, solid_capstyle="butt")
-            axes.plot([low, low, high, high], [rank] * 4, color=COLOURS[0], ls="", marker="|", ms=7)
-            ends += [low, high]
-        face = INK if finding.interval95 is not None else "white"
-        axes.plot([value], [rank], marker="o", ms=6, mfc=face, mec=INK, mew=1.3, ls="")
-        axes.annotate(
-            number(value, 2, sign=signed), (value, rank), xytext=(0, 5), textcoords="offset points",
-            ha="center", va="bottom", fontsize=7.5, path_effects=_HALO,
-        )  # fmt: skip
-    if signed:
-        end = _round_up(max(max(abs(e) for e in ends), 0.05) * 1.08)
-        axes.set_xlim(-end, end)
-    else:
-        axes.set_xlim(0.0, _round_up(max(max(ends), 0.5) * 1.08))
-    axes.axvline(0.0, color=GREY, lw=1.0)
-    axes.set_xlabel(title)
-    axes.grid(True, axis="x")
-    axes.tick_params(axis="y", length=0)
-
-
-def _absent(axes: Axes, rank: int, word: str) -> None:
-    axes.annotate(
-        word, (0.0, rank), xytext=(5, 0), textcoords="offset points", xycoords=("data", "data"),
-        ha="left", va="center", fontsize=7.5, color=GREY, style="italic",
-    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -59,11 +59,17 @@ def goals_block(patient: Patient, book: Book) -> Block:
     unverified = (UNVERIFIED,) if any(r.first.verified is False for r in book.goals) else ()
     table = Table(
         caption="Goals of the protocol, by arm. The verdict stands beside each number.",
-        head=("Structure", "Metric", "Limit", "Wish", *shown, "Source"),
+        head=("Structure", "Metric", "Limit", "Wish", *shown[:1], "Margin", *shown[1:], "Source"),
         rows=rows,
-        widths=(2.0, 1.7, 0.9, 0.9, *([1.25] * len(shown)), 0.8),
-        numeric=tuple(range(4, 4 + len(shown))),
-        notes=(f"{signs}; {NOT_EVALUABLE} not evaluable. {_decides(book)}", *unverified, *sources.notes()),
+        widths=(2.0, 1.7, 0.9, 0.9, *([1.25] * (len(shown) + 1)), 0.8),
+        numeric=tuple(range(4, 5 + len(shown))),
+        notes=(
+            f"{signs}; {NOT_EVALUABLE} not evaluable. {_decides(book)}",
+            f"Margin: room between the value on {shown[0]} and the limit, in the metric's unit; "
+            "negative where the limit is missed.",
+            *unverified,
+            *sources.notes(),
+        ),
     )
     return Block("goals", title, tables=(table,))
 
@@ -79,9 +85,10 @@ def why_absent(patient: Patient, otherwise: str) -> str:
     return otherwise if patient.doses else "no dose"
 
 
-def _goal_row(item: Row, arms: Iterable[str], sources: Sources) -> tuple[Cell, ...]:
+def _goal_row(item: Row, arms: Sequence[str], sources: Sources) -> tuple[Cell, ...]:
     first = item.first
     cells = [_goal_cell(item.values.get(arm)) for arm in arms]
+    cells.insert(1, _margin_cell(item.values.get(arms[0])))
     return row(
         Cell(item.structure, "strong"),
         _with_kind(item),
@@ -94,7 +101,9 @@ def _goal_row(item: Row, arms: Iterable[str], sources: Sources) -> tuple[Cell, .
 
 def _with_kind(item: Row) -> str:
     kind = item.first.dose_kind
-    return f"{item.metric} ({kind})" if kind and kind != "physical" else item.metric
+    if not kind or kind == "physical" or kind in item.metric:
+        return item.metric
+    return f"{item.metric} ({kind})"
 
 
 def _goal_cell(finding: Finding | None) -> Cell:
@@ -105,6 +114,28 @@ def _goal_cell(finding: Finding | None) -> Cell:
     if finding.verified is False and sign:
         return Cell(f"{judged_amount(finding)} ({sign})")
     return Cell(f"{judged_amount(finding)} {sign}".strip(), _TONES.get(judged, ""))
+
+
+def _margin_cell(finding: Finding | None) -> Cell:
+    """Return the room that a value leaves to its limit; negative where it is missed."""
+    if finding is None or finding.value is None or not finding.limit:
+        return Cell("–", "quiet")
+    room = margin_of(finding.value, finding.limit)
+    shown = judged_amount(finding)
+    decimals = max(len(shown.partition(".")[2]), DECIMALS.get(finding.unit, 2))
+    return Cell(number(room, decimals, sign=True), "bad" if room < 0 and finding.verified else "")
+
+
+def margin_of(value: float, limit: str) -> float:
+    """Return the room between a value and its limit; negative beyond it.
+
+    Examples
+    --------
+    >>> margin_of(12.5, "<= 15"), margin_of(97.0, ">= 98"), margin_of(4.0, "< 5")
+    (2.5, -1.0, 1.0)
+    """
+    sign, bound = limit.split()
+    return float(bound) - value if sign.startswith("<") else value - float(bound)
 
 
 def judged_amount(finding: Finding) -> str:
@@ -125,23 +156,47 @@ def judged_amount(finding: Finding) -> str:
 
 
 def dose_tables(book: Book) -> tuple[Table, ...]:
-    """Return differences of dose metrics, agreement of the doses (gamma …), and spread without a CT."""
-    moved = [r for r in book.doses if any(is_signed(f) for f in r.changes.values())]
-    agreed = [r for r in book.doses if r.changes and r not in moved]
+    """Return differences of the dose metrics that matter, agreement of the doses, and spread without a CT."""
+    moved = [r for r in _moved(book) if _matters(book, r)]
+    agreed = [r for r in book.doses if r.changes and r not in _moved(book)]
     spread = [r for r in book.doses if "" in r.values]
     alone = [r for r in book.doses if not r.changes and book.reference in r.values]
-    tables = [_dose_table(book, moved), _plan_table(book, alone), _agreement_table(book, agreed)]
+    tables = [
+        _dose_table(book, moved, "Dose metrics"),
+        _plan_table(book, alone),
+        _agreement_table(book, agreed),
+    ]
     tables.append(_spread_table(spread))
     return tuple(table for table in tables if table is not None)
 
 
-def _dose_table(book: Book, rows: list[Row]) -> Table | None:
+def metrics_block(book: Book) -> Block | None:
+    """Return differences of the dose metrics of all other structures; None where there is none."""
+    others = [r for r in _moved(book) if not _matters(book, r)]
+    table = _dose_table(book, others, "Dose metrics of the other structures")
+    return (
+        None if table is None else Block("metrics", "Dose metrics of the other structures", tables=(table,))
+    )
+
+
+def _moved(book: Book) -> list[Row]:
+    return [r for r in book.doses if any(is_signed(f) for f in r.changes.values())]
+
+
+def _matters(book: Book, item: Row) -> bool:
+    """Whether a row is about a target, an organ with a goal or a risk, or the whole dose."""
+    asked = {r.structure for r in (*book.goals, *book.outcomes)}
+    targets = ("PTV", "CTV", "GTV")
+    return not item.structure or item.structure in asked or item.structure.startswith(targets)
+
+
+def _dose_table(book: Book, rows: list[Row], title: str) -> Table | None:
     if not rows:
         return None
     with_base = any(book.reference in r.values for r in rows)
     base = (str(book.reference),) if with_base else ()
     return Table(
-        caption=f"Dose metrics: {f'value on {book.reference}, and ' if base else ''}"
+        caption=f"{title}: {f'value on {book.reference}, and ' if base else ''}"
         f"difference to {book.reference} on each arm, in the metric's unit (volumes: percentage points).",
         head=("Structure", "Metric", *base, *(f"{arm} − {book.reference}" for arm in book.others)),
         rows=tuple(_dose_row(r, book, with_base) for r in rows),

@@ -9,8 +9,8 @@ from rtplan.domain import Patient
 from rtplan.report.answer import endpoint
 from rtplan.report.book import Book, Row
 from rtplan.report.content import Block, Cell, Table, row
-from rtplan.report.plots import risk_picture
 from rtplan.report.results import why_absent
+from rtplan.report.risk_plots import risk_picture
 from rtplan.report.words import NOT_EVALUABLE, VERDICTS, number, points, risk, risk_interval
 
 

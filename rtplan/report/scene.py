@@ -126,24 +126,51 @@ def chosen(patient: Patient) -> tuple[str, ...]:
 
 
 def centre_of(patient: Patient, image: Image) -> tuple[Float, str]:
-    """Return the point through which the planes go, LPS mm, and what it is."""
+    """Return the point through which the planes go, LPS mm, and what it is.
+
+    The centre of the target of the highest dose (the boost, where there are several); else the isocentre, the
+    centre of a target, or that of the image.
+    """
+    asked = dict(patient.plan.prescription.targets) if patient.plan else {}
+    here = {
+        name: structure
+        for name, structure in patient.structures.items()
+        if frame_of(structure) == image.grid.frame_of_reference
+    }
+    for name in sorted((n for n in asked if n in here), key=lambda n: -asked[n]):
+        points = points_of(here[name])
+        if len(points):
+            boost = " (the boost)" if len(set(asked.values())) > 1 else ""
+            return _middle(points), f"the centre of {name}{boost}"
     if patient.plan is not None and patient.plan.beams:
         return np.array(patient.plan.beams[0].isocentre_mm, np.float64), "the isocentre"
     for name in chosen(patient):
         structure = patient.structures[name]
         points = points_of(structure)
         if len(points) and structure.is_target:
-            return 0.5 * (points.min(axis=0) + points.max(axis=0)), f"the centre of {name}"
+            return _middle(points), f"the centre of {name}"
     middle = 0.5 * (np.array(image.grid.shape) - 1.0)
     return image.grid.to_patient(middle), "the centre of the image"
 
 
-def scene_of(patient: Patient) -> Scene | None:
-    """Return the scene of a patient; None when there is no image at all."""
+def _middle(points: Float) -> Float:
+    middle: Float = 0.5 * (points.min(axis=0) + points.max(axis=0))
+    return middle
+
+
+def scene_of(patient: Patient, point: tuple[Float, str] | None = None) -> Scene | None:
+    """Return the scene of a patient; None when there is no image at all.
+
+    Parameters
+    ----------
+    patient : Patient
+    point : (ndarray, str), optional
+        The shown point, LPS mm, in the frame of `frame_image`, and what it is; `centre_of` by default.
+    """
     image = frame_image(patient)
     if image is None:
         return None
-    centre, words = centre_of(patient, image)
+    centre, words = point or centre_of(patient, image)
     axes = display_axes(image.grid)
     box = _field(patient, image, centre, axes)
     step = float(

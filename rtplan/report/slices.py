@@ -1,4 +1,4 @@
-"""Pictures of slices: images with structures and isodoses, and maps of dose differences."""
+"""Pictures of slices: images with structures and isodoses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, withStroke
@@ -19,7 +18,6 @@ from rtplan.errors import GeometryMismatch
 from rtplan.report.content import Picture
 from rtplan.report.figures import (
     DASHES,
-    DIFFERENCE_COLOURS,
     INK,
     ISODOSE_COLOURS,
     drawable,
@@ -29,7 +27,7 @@ from rtplan.report.figures import (
 )
 from rtplan.report.planes import Plane, join, sample
 from rtplan.report.scene import Isodoses, Scene, doses_on
-from rtplan.report.words import listed, number, place, shortened
+from rtplan.report.words import listed, number, shortened
 
 Float = NDArray[np.float64]
 
@@ -38,8 +36,6 @@ CT_WINDOW_HU = (-160.0, 240.0)
 #: Where each line bears its number, seen from the shown point (0: right, 90: down).
 _LABEL_ANGLES_DEG = (0.0, 150.0, 40.0, 215.0, 320.0, 80.0)
 _ISODOSE_DASHES = (DASHES[2], DASHES[3], DASHES[1], DASHES[0], DASHES[4], DASHES[0])
-#: Ends of the colours' steps as shares of the scale: finer where little changes.
-DIFFERENCE_STEPS = (-1.0, -0.5, -0.25, -0.1, -0.04, 0.04, 0.1, 0.25, 0.5, 1.0)
 _DARK: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="black", alpha=0.55)]
 
 
@@ -63,7 +59,7 @@ def image_values(patient: Patient, image: Image, scene: Scene) -> tuple[Float, .
         return None
 
 
-def _panels(scene: Scene, right_mm: float = 0.0) -> tuple[Figure, list[Axes]]:
+def panels(scene: Scene, right_mm: float = 0.0) -> tuple[Figure, list[Axes]]:
     """Return a figure with one axes per plane, all to one scale, and room on the right."""
     gap, top = 3.0, 5.5
     widths = [plane.size_mm[0] for plane in scene.planes]
@@ -81,7 +77,7 @@ def _panels(scene: Scene, right_mm: float = 0.0) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _dress(axes: Axes, plane: Plane, colour: str) -> None:
+def dress(axes: Axes, plane: Plane, colour: str) -> None:
     """Give a panel its title, the patient's directions, a scale bar and the marks of the other planes."""
     width, height = plane.size_mm
     tilt = f", tilted {plane.tilt_deg:.1f}°" if plane.tilt_deg else ""
@@ -121,7 +117,8 @@ def _marks(axes: Axes, plane: Plane, colour: str) -> None:
         axes.plot(xs, ys, color=colour, lw=0.8, alpha=0.8)
 
 
-def _outlines(axes: Axes, scene: Scene, rank: int, dark: bool) -> None:
+def draw_outlines(axes: Axes, scene: Scene, rank: int, dark: bool) -> None:
+    """Draw the structures and the body on one panel; light on a dark image."""
     tone = "#E8E8E8" if dark else INK
     axes.add_collection(LineCollection(scene.skins[rank], colors=[tone], linewidths=0.7), autolim=False)
     for name, lines in scene.outlines[rank].items():
@@ -132,7 +129,8 @@ def _outlines(axes: Axes, scene: Scene, rank: int, dark: bool) -> None:
         axes.add_collection(drawn, autolim=False)
 
 
-def _ticks(plane: Plane) -> tuple[Float, Float]:
+def ticks_mm(plane: Plane) -> tuple[Float, Float]:
+    """Return where the pixels lie across and down, mm, for contour lines."""
     _, rows, columns = plane.grid.shape
     step = np.float64(plane.step_mm)
     return np.arange(columns, dtype=np.float64) * step, np.arange(rows, dtype=np.float64) * step
@@ -141,7 +139,7 @@ def _ticks(plane: Plane) -> tuple[Float, Float]:
 def _isodose_lines(axes: Axes, plane: Plane, dose: Float, isodoses: Isodoses) -> None:
     if not np.isfinite(dose).any():
         return
-    across, down = _ticks(plane)
+    across, down = ticks_mm(plane)
     highest, lowest = np.nanmax(dose), np.nanmin(dose)
     for rank, level in enumerate(isodoses.levels_gy):
         if not lowest < level < highest:
@@ -184,16 +182,16 @@ def slices_picture(patient: Patient, name: str, words: str, scene: Scene) -> Pic
     doses = doses_on(patient, name, scene)
     low, high = window_of(image, values)
     with style():
-        figure, panels = _panels(scene)
-        for rank, (axes, plane) in enumerate(zip(panels, scene.planes, strict=True)):
+        figure, shown = panels(scene)
+        for rank, (axes, plane) in enumerate(zip(shown, scene.planes, strict=True)):
             axes.imshow(
                 np.nan_to_num(values[rank], nan=low), cmap="gray", vmin=low, vmax=high,
                 extent=plane.extent, interpolation="bilinear", aspect="equal",
             )  # fmt: skip
-            _outlines(axes, scene, rank, dark=True)
+            draw_outlines(axes, scene, rank, dark=True)
             if doses is not None and scene.isodoses is not None:
                 _isodose_lines(axes, plane, doses[rank], scene.isodoses)
-            _dress(axes, plane, "white")
+            dress(axes, plane, "white")
         scale = (
             f"{number(low, 0)} to {number(high, 0)} HU"
             if image.modality == "CT"
@@ -251,107 +249,3 @@ def key_picture(scene: Scene, with_dose: bool) -> Picture | None:
             f"isodose lines {listed(scene.isodoses.words) if base and scene.isodoses else 'none'}.",
             dpi=150,
         )
-
-
-def difference_limit(maps: Sequence[Sequence[Float]]) -> float:
-    """Return the end of the common colour scale, Gy: a round number that holds 99.5 % of the pixels.
-
-    Examples
-    --------
-    >>> difference_limit([[np.array([[0.0, 0.3], [-0.9, 0.1]])]])
-    1.0
-    """
-    seen = np.concatenate([np.abs(m[np.isfinite(m)]) for planes in maps for m in planes] or [np.zeros(1)])
-    wanted = float(np.percentile(seen, 99.5)) if seen.size else 0.0
-    for limit in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0):
-        if wanted <= limit:
-            return limit
-    return 50.0
-
-
-def differences_on(patient: Patient, arm: str, reference: str, scene: Scene) -> tuple[Float, ...] | None:
-    """Return arm − reference on every plane inside the body, Gy; NaN elsewhere."""
-    mine, other = doses_on(patient, arm, scene), doses_on(patient, reference, scene)
-    if mine is None or other is None:
-        return None
-    maps = []
-    for rank in range(len(scene.planes)):
-        body = scene.bodies[rank]
-        inside = np.ones(mine[rank].shape, bool) if body is None else body >= 0.5
-        maps.append(np.where(inside, mine[rank] - other[rank], np.nan))
-    return tuple(maps)
-
-
-def difference_picture(
-    arm: str, reference: str, maps: tuple[Float, ...], limit_gy: float, scene: Scene
-) -> Picture:
-    """Return the map of arm − reference on the three planes; lines show its sign."""
-    with style():
-        figure, panels = _panels(scene, right_mm=17.0)
-        colours = ListedColormap(list(DIFFERENCE_COLOURS))
-        steps = BoundaryNorm([limit_gy * s for s in DIFFERENCE_STEPS], len(DIFFERENCE_COLOURS), extend="both")
-        shown: Any = None
-        for rank, (axes, plane) in enumerate(zip(panels, scene.planes, strict=True)):
-            axes.set_facecolor("#E9ECEE")
-            axes.patch.set_visible(True)
-            shown = axes.imshow(
-                maps[rank],
-                cmap=colours,
-                norm=steps,
-                extent=plane.extent,
-                interpolation="nearest",
-                aspect="equal",
-            )
-            _sign_lines(axes, plane, maps[rank], limit_gy)
-            _outlines(axes, scene, rank, dark=False)
-            _dress(axes, plane, INK)
-        _scale(figure, panels[-1], shown, limit_gy)
-        low, high = (f"{number(end, 2, sign=True)}" for end in _ends(maps))
-        return picture(
-            figure,
-            title=f"{arm} − {reference}",
-            caption=f"{low} to {high} Gy on these planes. Thin lines at ±{limit_gy / 4.0:g} Gy, dashed "
-            f"where {arm} gives less.",
-            alt=f"Map of the dose difference {arm} minus {reference}, axial, coronal and sagittal, "
-            f"through {scene.centre_words}, from {low} to {high} Gy.",
-            dpi=150,
-        )
-
-
-def _scale(figure: Figure, last: Axes, shown: Any, limit_gy: float) -> None:
-    box = last.get_position()
-    bar = figure.colorbar(
-        shown, cax=figure.add_axes((box.x1 + 0.012, box.y0, 0.012, 0.92 * box.height)), spacing="uniform"
-    )
-    ticks = [limit_gy * step for step in DIFFERENCE_STEPS]
-    bar.set_ticks(ticks, labels=[f"{tick:+.3g}".replace("-", "−") for tick in ticks])
-    bar.ax.set_title("Gy", fontsize=7.5, loc="left", pad=9)
-    bar.ax.tick_params(labelsize=7, length=2)
-    bar.outline.set_visible(False)
-
-
-def _sign_lines(axes: Axes, plane: Plane, values: Float, limit_gy: float) -> None:
-    across, down = _ticks(plane)
-    seen = np.ma.masked_invalid(values)
-    if not seen.count():
-        return
-    for level, dash in ((-0.25 * limit_gy, DASHES[1]), (0.25 * limit_gy, DASHES[0])):
-        if seen.min() < level < seen.max():
-            lines = axes.contour(across, down, seen, levels=[level], colors=[INK], linewidths=0.5)
-            lines.set_linestyle([dash])
-
-
-def _ends(maps: Sequence[Float]) -> tuple[float, float]:
-    seen = np.concatenate([m[np.isfinite(m)] for m in maps])
-    return (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
-
-
-def worst_place(patient: Patient, arm: str, reference: str, centre_mm: Float) -> str | None:
-    """Return how large the largest dose difference at a voxel is and where, from the shown point."""
-    mine, other = patient.doses.get(arm), patient.doses.get(reference)
-    if mine is None or other is None or not mine.grid.same_as(other.grid):
-        return None
-    change = mine.array - other.array
-    index = np.unravel_index(int(np.argmax(np.abs(change))), change.shape)
-    point = mine.grid.to_patient([int(n) for n in index])
-    return f"{arm}: {number(float(change[index]), 2, sign=True)} Gy at {place(point - centre_mm)}"

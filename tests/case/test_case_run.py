@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rtplan.case.manifest import Manifest
+from rtplan.case.rendering import report_again
 from rtplan.case.run import Place, run_case
 from rtplan.case.settings import CaseSettings, parse_margin
 from rtplan.errors import DicomError, FormatError, OutputError, RtplanError, UnknownName
@@ -80,6 +81,14 @@ def test_what_was_written_comes_back_through_the_same_door(done, folder, tmp_pat
         assert beam.fluence.mu == pytest.approx(other.fluence.mu, rel=1e-5)
     (dose,) = again.doses.values()
     assert dose.array == pytest.approx(patient.doses["CT"].array, abs=1e-3)
+
+
+def test_the_report_comes_again_from_the_out_folder_alone(done, tmp_path):
+    _, out = done
+    shutil.copytree(out, tmp_path / "copy")
+    before = {name: (tmp_path / "copy" / name).read_bytes() for name in ("report.html", "report.pdf")}
+    for path in report_again(tmp_path / "copy"):
+        assert path.read_bytes() == before[path.name]
 
 
 def test_same_input_same_findings(done, folder, tmp_path):

@@ -12,16 +12,11 @@ from PIL import Image as Pixels
 from rtplan.domain import Dose, Finding, Grid, Image, Mask, Patient, Structure
 from rtplan.report.content import Picture
 from rtplan.report.figures import COLOURS, DIFFERENCE_COLOURS, drawable
-from rtplan.report.plots import Axis, curve_names, dvh_picture, risk_picture
+from rtplan.report.maps import difference_picture, differences_on
+from rtplan.report.plots import Axis, Drawing, curve_names, dvh_picture
+from rtplan.report.risk_plots import risk_picture
 from rtplan.report.scene import Scene, isodoses_of, scene_of
-from rtplan.report.slices import (
-    CT_WINDOW_HU,
-    difference_picture,
-    differences_on,
-    key_picture,
-    slices_picture,
-    window_of,
-)
+from rtplan.report.slices import CT_WINDOW_HU, key_picture, slices_picture, window_of
 
 GRID = Grid.axial((30, 50, 60), (4.0, 3.0, 3.0), (-88.5, -73.5, -58.0))
 
@@ -178,7 +173,7 @@ CURVES = {
 
 
 def test_plots_have_the_same_bytes_every_time_and_tell_no_date() -> None:
-    one, two = (dvh_picture(CURVES, ("CT", "CT0"), ("Rectum", "$b_d$"), Axis()) for _ in range(2))
+    one, two = (dvh_picture(Drawing(CURVES, ("CT", "CT0"), ("Rectum", "$b_d$"), Axis())) for _ in range(2))
     assert one.svg == two.svg
     assert one.png == two.png
     assert "date" not in one.svg.lower()

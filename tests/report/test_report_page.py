@@ -16,7 +16,7 @@ from rtplan.domain import Finding, Identity, Notice, Patient, Source, Structure
 from rtplan.report.assemble import WARNING, assemble
 from rtplan.report.page import page_of, render
 
-ORDER = ["answer", "run", "slices", "dvh", "difference", "goals", "outcome", "comparison", "not_evaluable",
+ORDER = ["answer", "outcome", "goals", "dvh", "slices", "difference", "comparison", "not_evaluable", "run",
          "notices", "provenance"]  # fmt: skip
 VOID = {"meta", "link", "img", "br", "hr"}
 
@@ -128,7 +128,9 @@ def test_goals_show_limit_value_sign_and_mark(full_report: Any) -> None:
     assert rows["Rectum", "D1cc[Gy]"][2:5] == ["≤ 77", "–", "78.10 ✗"]
     # 14.96 and 15.05 would both be 15.0: as many decimals as tell the side of the limit
     assert rows["Rectum", "V70Gy[%]"][4] == "14.96 ✓"
-    assert rows["Rectum", "V70Gy[%]"][8] == "15.05 ✗"
+    assert rows["Rectum", "V70Gy[%]"][5] == "+0.04"  # the margin on the reference
+    assert rows["Rectum", "D1cc[Gy]"][5] == "−1.10"
+    assert rows["Rectum", "V70Gy[%]"][9] == "15.05 ✗"
     assert rows["PenileBulb", "D50%[Gy]"][4] == "31.00 (✓)"
     assert rows["PenileBulb", "D50%[Gy]"][-1].startswith("‡")
     assert rows["Bag_Bowel", "V40.8Gy[cc]"][4] == "n.e."
@@ -142,7 +144,7 @@ def test_mr_alone_says_what_is_missing_and_what_would_supply_it(mr_only_report: 
     assert "--structures FILE.dcm" in facts["What would supply it"]
     assert facts["Steps left out"] == "OptimisePlan and RecalculateArms."
     names = [block.name for block in mr_only_report.content.blocks]
-    assert names == ["run", "slices", "not_evaluable", "notices", "provenance"]
+    assert names == ["slices", "not_evaluable", "run", "notices", "provenance"]
     assert "since there is no dose" in text
     assert "tilted 18.5°" in text
 
