@@ -8,6 +8,7 @@ from typing import Any
 
 from rtplan.case.settings import CaseSettings
 from rtplan.dosimetry.protocol import Derive, OutcomeModel, Protocol
+from rtplan.learning.residuals import load_residuals
 from rtplan.pipeline import Step
 from rtplan.planning.optimise import OptimiseSettings
 from rtplan.steps import CLINICAL
@@ -18,6 +19,10 @@ def clinical_steps(protocol: Protocol, settings: CaseSettings) -> tuple[Step, ..
     wanted = with_outcome(with_margins(protocol, settings.margins), settings.outcome)
     asked = _asked(wanted, settings)
     left_out = set() if "SynCT" in settings.arms else {"SynthesiseCT"}
+    if settings.dose_samples:
+        load_residuals(settings.model, settings.residuals)  # refused before anything is reckoned
+    else:
+        left_out.add("SampleDoses")
     return tuple(step(**asked.get(step.__name__, {})) for step in CLINICAL if step.__name__ not in left_out)
 
 
@@ -38,9 +43,20 @@ def _asked(protocol: Protocol, settings: CaseSettings) -> dict[str, dict[str, An
             "device": settings.device,
         },
         "RecalculateArms": {"grid_mm": settings.grid_mm, "device": settings.device},
+        "SampleDoses": {
+            "count": settings.dose_samples,
+            "residuals": settings.residuals,
+            "model": settings.model,
+            "sample_seed": settings.seed,
+            "device": settings.device,
+        },
         "EvaluateProtocol": {"protocol": protocol},
         "MapSurface": {"protocol": protocol},
-        "EstimateOutcome": {"protocol": protocol, "parameter_seed": settings.seed},
+        "EstimateOutcome": {
+            "protocol": protocol,
+            "parameter_seed": settings.seed,
+            "contours": settings.contours,
+        },
         "CompareArms": {"gamma": settings.gamma},
     }
 

@@ -13,6 +13,7 @@ from rtplan.case.settings import CaseSettings
 from rtplan.dosimetry.parameters import find_set
 from rtplan.dosimetry.protocol import load_protocol
 from rtplan.errors import OutputError
+from rtplan.learning.residuals import FILE as RESIDUALS
 from rtplan.learning.zoo import load_card
 from rtplan.steps.optimise_plan import OptimisePlan
 
@@ -55,6 +56,9 @@ def data_files_of(settings: CaseSettings) -> tuple[DataFile, ...]:
     found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
     models = [entry.model for entry in load_protocol(settings.protocol).outcome]
     found += [find_set(name) for name in dict.fromkeys((*models, *settings.outcome))]
+    if settings.dose_samples:
+        folder = resources.find("models", settings.model).parent
+        found.append((f"models/{folder.name}", folder / RESIDUALS))
     return tuple(
         DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path), verified=_verified(path))
         for shelf, path in found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rtplan.domain.patient import ARMS
 from rtplan.errors import FormatError, UnknownName
 from rtplan.evaluation.arms import GAMMA, Criterion
+from rtplan.imaging.vary import ContourVariation
+from rtplan.steps.sample_doses import demand_count
 
 GAS = ("water", "as_reference")
 
@@ -47,6 +49,13 @@ class CaseSettings:
         Criteria of gamma: dose % (global) and distance mm.
     outcome : tuple of str
         Outcome models beside those of the protocol.
+    dose_samples : int
+        Samples of the synthetic CT on which the plan is calculated for the dose's part of the uncertainty
+        budget: 0 for none (the fast way; findings say so), else 40 or more.
+    residuals : str
+        Measured residuals of the network that the samples are made with: ``real`` or ``digital``.
+    contours : ContourVariation or None
+        How far contours vary between readers (SD, correlation length), for the contours' part of the budget.
     seed : int
         Of every draw.
     device : str
@@ -65,6 +74,9 @@ class CaseSettings:
     tps: str = "common"
     gamma: tuple[Criterion, ...] = GAMMA
     outcome: tuple[str, ...] = ()
+    dose_samples: int = 0
+    residuals: str = "real"
+    contours: ContourVariation | None = None
     seed: int = 1
     device: str = "cpu"
 
@@ -75,6 +87,7 @@ class CaseSettings:
         unknown = [name for name in asked if name not in ARMS]
         if unknown:
             raise UnknownName(f"There is no arm {unknown[0]!r}. Known: {', '.join(ARMS)}.")
+        demand_count(self.dose_samples)
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as plain data for the manifest."""
@@ -91,6 +104,9 @@ class CaseSettings:
             "tps": self.tps,
             "gamma": [list(criterion) for criterion in self.gamma],
             "outcome": list(self.outcome),
+            "dose_samples": self.dose_samples,
+            "residuals": self.residuals,
+            "contours": None if self.contours is None else asdict(self.contours),
         }
 
 
@@ -142,3 +158,28 @@ def parse_gamma(text: str) -> Criterion:
             action="for example --gamma 2/2 or --gamma 3%/2mm.",
         )
     return float(found[1]), float(found[2])
+
+
+def parse_variation(text: str) -> ContourVariation:
+    """Read ``SD,LENGTH`` (mm): how far contours vary between readers.
+
+    Raises
+    ------
+    FormatError
+        If the text is not of this form.
+    StructureError
+        If the numbers are out of range.
+
+    Examples
+    --------
+    >>> parse_variation("2,15").length_mm
+    15.0
+    """
+    try:
+        sd_mm, length_mm = (float(part) for part in text.split(","))
+    except ValueError:
+        raise FormatError(
+            f"A variation of contours is written SD,LENGTH in mm, got {text!r}.",
+            action="for example --contours 2,15",
+        ) from None
+    return ContourVariation(sd_mm, length_mm)

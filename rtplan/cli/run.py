@@ -40,6 +40,13 @@ def command(
     margin: Annotated[list[str] | None, typer.Option(help="NAME=MM or NAME=L,R,A,P,S,I.")] = None,
     gas: Annotated[str, typer.Option(help="Gas inside the body: water or as_reference.")] = "water",
     tps: Annotated[str, typer.Option(help="Planning system of the DICOM: eclipse, raystation …")] = "common",
+    dose_samples: Annotated[
+        int, typer.Option(help="Doses on samples of the synthetic CT: 0, or 40 and more (slower).", min=0)
+    ] = 0,
+    residuals: Annotated[str, typer.Option(help="What the samples are made with: real or digital.")] = "real",
+    contours: Annotated[
+        str, typer.Option(help="Readers' variation as SD,LENGTH in mm (2,15); none is shipped.")
+    ] = "",
     allow_unverified: Annotated[bool, typer.Option(help="Unverified numbers may decide.")] = False,
     device: Device = "cpu",
     seed: Seed = 1,
@@ -56,7 +63,7 @@ def command(
     Example: rtplan run patient/ --protocol prostate_boost_flame --out out/
     """
     from rtplan.case.run import Place, run_case
-    from rtplan.case.settings import CaseSettings, parse_margin
+    from rtplan.case.settings import CaseSettings, parse_margin, parse_variation
     from rtplan.domain.patient import ARMS
 
     set_threads(threads)
@@ -68,6 +75,9 @@ def command(
         margins=dict(parse_margin(text) for text in margin or ()),
         allow_unverified=allow_unverified,
         tps=tps,
+        dose_samples=dose_samples,
+        residuals=residuals,
+        contours=parse_variation(contours) if contours else None,
         seed=seed,
         device=device,
     )

@@ -31,9 +31,12 @@ class Exposure:
     ----------
     table : sequence of sequence of Histogram
         By sample of the dose, then by sample of the contours. The first of each is the arm itself.
+    contours_said : str
+        How the contours were varied.
     """
 
     table: Sequence[Sequence[Histogram]]
+    contours_said: str = ""
 
     @property
     def doses(self) -> int:
@@ -98,7 +101,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Told:
-    """What is said of the sources: how they were drawn, or why they were not (by name of ``SOURCES``)."""
+    """What is said of the sources: how they were drawn, or why they were not (by name of ``SOURCES``).
+
+    What stands in brackets at the end is for the detail, and is left out of a finding's method.
+    """
 
     methods: Mapping[str, str]
     reasons: Mapping[str, str]
@@ -117,7 +123,7 @@ class Budget:
         For the finding.
     detail : dict
         ``{"parameters": {"interval95", "sd", "share", "method"} or {"interval95": None, "reason"}, "dose": …,
-        "contours": …, "together": …}``.
+        "contours": …, "together": …}``; ``interaction`` of the last: what the shares lack to 1.
     """
 
     interval95: tuple[float, float] | None
@@ -142,15 +148,27 @@ def budget_of(arm: Answers, told: Told, reference: Answers | None = None) -> Bud
     if not sampled["parameters"]:
         why = f"{NO_INTERVAL}: without the parameters' part the whole would look surer than it is"
         return Budget(None, NO_INTERVAL, detail | {"together": {"interval95": None, "reason": why}})
-    for name, share in _shares(arm, reference, active).items():
+    shares = _shares(arm, reference, active)
+    for name, share in shares.items():
         detail[name]["share"] = share
+    known = [share for share in shares.values() if share is not None]
+    interaction = max(0.0, 1.0 - sum(known)) if known else None
     together = _difference(arm, reference, _choice(dict.fromkeys(active, 0)))
     method = "; ".join(
-        [told.methods[n] for n in active] + [f"{n} {told.reasons[n]}" for n in SOURCES if n not in active]
+        [_brief(told.methods[n]) for n in active]
+        + [f"{n} {_brief(told.reasons[n])}" for n in SOURCES if n not in active]
     )
-    detail["together"] = _summary(together) | {"sources": active, "method": method}
+    detail["together"] = _summary(together) | {
+        "sources": active,
+        "interaction": interaction,
+        "method": method,
+    }
     method = method if reference is None else f"paired, {method}"
     return Budget(interval95(together), method, detail)
+
+
+def _brief(text: str) -> str:
+    return text.split(" (", 1)[0]
 
 
 def _alone(arm: Answers, reference: Answers | None, source: str) -> Float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,26 +10,29 @@ from rtplan.domain import Finding, Patient
 from rtplan.dosimetry.budget import alpha_beta_row, lots
 from rtplan.dosimetry.curves import arms_with_dose, histograms
 from rtplan.dosimetry.dvh import Dvh, Settings
-from rtplan.dosimetry.exposure import exposures, told_of
+from rtplan.dosimetry.exposure import Varied, exposures, told_of
 from rtplan.dosimetry.extent import completed_fraction, is_cut
 from rtplan.dosimetry.judging import reference_arm
 from rtplan.dosimetry.outcome import Outcome, detail_of, evaluate
 from rtplan.dosimetry.parameters import ParameterSet, load_set
-from rtplan.dosimetry.parts import Answers, Budget, budget_of
+from rtplan.dosimetry.parts import Answers, Budget, Exposure, budget_of
 from rtplan.dosimetry.population import RELATIVE_ONLY, Use, refusal, relative_only
 from rtplan.dosimetry.protocol import Protocol
+from rtplan.dosimetry.reader import Readers
 from rtplan.errors import RtplanError
+from rtplan.imaging.vary import ContourVariation
 
 STEP = "EstimateOutcome"
 
 
 @dataclass(frozen=True)
 class Ask:
-    """How outcomes are estimated: number of draws, seed, settings of the DVH."""
+    """How outcomes are estimated: number of draws, seed, settings of the DVH, variation of the contours."""
 
     samples: int = 2000
     seed: int = 1
     settings: Settings | None = None
+    contours: ContourVariation | None = None
 
 
 def estimate(patient: Patient, protocol: Protocol, ask: Ask | None = None) -> tuple[Finding, ...]:
@@ -75,7 +79,7 @@ def _of_model(patient: Patient, protocol: Protocol, parameters: ParameterSet, as
     use = Use(protocol.site)
     outcomes = {arm: evaluate(parameters, made[arm], fractions[arm], use=use) for arm in doses}
     drawn = lots(parameters, ask.samples, ask.seed)
-    seen = exposures(parameters, made, fractions)
+    seen, no_contours = _seen(patient, parameters, made, fractions, ask)
     answers = {arm: Answers(parameters, drawn, seen[arm]) for arm in doses}
     rows = {arm: alpha_beta_row(parameters, made[arm], fractions[arm]) for arm in doses}
     reference = reference_arm(patient)
@@ -83,15 +87,34 @@ def _of_model(patient: Patient, protocol: Protocol, parameters: ParameterSet, as
     common = _Common(patient, parameters, completed_fraction(patient, parameters.structure))
     findings = [_missing(patient, parameters, RELATIVE_ONLY)] if relative_only(parameters) else []
     for arm in doses if not relative_only(parameters) else ():
-        budget = budget_of(answers[arm], told_of(patient, drawn, arm))
+        budget = budget_of(answers[arm], told_of(patient, drawn, seen[arm], arm, no_contours=no_contours))
         findings.append(common.value(arm, outcomes[arm], made[arm], _with_row(budget, rows[arm])))
     for arm in doses:
         if arm != reference:
-            budget = budget_of(answers[arm], told_of(patient, drawn, arm, reference), answers[reference])
+            told = told_of(patient, drawn, seen[arm], arm, reference, no_contours=no_contours)
+            budget = budget_of(answers[arm], told, answers[reference])
             pair = outcomes[arm], outcomes[reference]
             row = _row_of_differences(rows[arm], rows[reference])
             findings.append(common.difference((arm, reference), pair, _with_row(budget, row)))
     return findings
+
+
+def _seen(
+    patient: Patient,
+    parameters: ParameterSet,
+    made: Mapping[str, Dvh],
+    fractions: Mapping[str, int | None],
+    ask: Ask,
+) -> tuple[dict[str, Exposure], str]:
+    """Return what the arms see, and why the contours are not varied although they should be."""
+    if ask.contours is None:
+        return exposures(parameters, made, fractions), ""
+    try:
+        readers = Readers.of(patient.structures[parameters.structure], ask.contours, ask.seed)
+        varied = Varied(readers, {**patient.doses, **patient.samples})
+        return exposures(parameters, made, fractions, varied), ""
+    except RtplanError as wrong:
+        return exposures(parameters, made, fractions), f"not varied ({wrong.message})"
 
 
 def _with_row(budget: Budget, row: list[dict[str, float]]) -> Budget:

@@ -11,6 +11,7 @@ from rtplan.steps.map_surface import MapSurface
 from rtplan.steps.optimise_plan import OptimisePlan
 from rtplan.steps.recalculate_arms import RecalculateArms
 from rtplan.steps.register import Register
+from rtplan.steps.sample_doses import SampleDoses
 from rtplan.steps.synthesise_ct import SynthesiseCT
 
 #: Each step's settings are given where a case is assembled (`rtplan.case.assemble`).
@@ -23,6 +24,7 @@ CLINICAL: tuple[type, ...] = (
     AddMargins,
     OptimisePlan,
     RecalculateArms,
+    SampleDoses,
     EvaluateProtocol,
     EstimateOutcome,
     MapSurface,

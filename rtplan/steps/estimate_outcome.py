@@ -11,6 +11,7 @@ from rtplan.dosimetry.parameters import load_set
 from rtplan.dosimetry.population import constraints_only
 from rtplan.dosimetry.protocol import Protocol
 from rtplan.dosimetry.risk import STEP, Ask, estimate
+from rtplan.imaging.vary import ContourVariation
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ class EstimateOutcome:
         Of the draws.
     settings : Settings
         Of the DVH.
+    contours : ContourVariation or None
+        How far contours vary between readers; None: they are taken as they are, and the findings say so.
+        No variation is shipped, because none was sourced.
     """
 
     protocol: Protocol
     samples: int = 2000
     parameter_seed: int = 1
     settings: Settings = field(default_factory=Settings)
+    contours: ContourVariation | None = None
 
     needs: ClassVar[tuple[str, ...]] = ()
     makes: ClassVar[tuple[str, ...]] = ()
@@ -44,7 +49,7 @@ class EstimateOutcome:
             return patient.with_findings(_no_model(patient, self.protocol))
         if not patient.doses:
             return patient.with_findings(*_no_dose(patient, self.protocol))
-        ask = Ask(self.samples, self.parameter_seed, self.settings)
+        ask = Ask(self.samples, self.parameter_seed, self.settings, self.contours)
         return patient.with_findings(*estimate(patient, self.protocol, ask))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from rtplan.domain import Dose, Grid, Image, Mask, Notice, Patient, Structure
 from rtplan.dosimetry.protocol import load_protocol
+from rtplan.imaging.vary import ContourVariation
 from rtplan.pipeline import Step, run
 from rtplan.steps.estimate_outcome import EstimateOutcome
 from rtplan.steps.evaluate_protocol import EvaluateProtocol
@@ -163,3 +164,28 @@ def test_the_budget_says_what_was_and_what_was_not_sampled(patient):
     assert "only SynCT" in one(done, arm="CT", metric="NTCP").detail["budget"]["dose"]["reason"]
     change = one(done, arm="SynCT", metric="NTCP", quantity="difference").detail["budget"]
     assert change["dose"]["share"] > parts["dose"]["share"]
+
+
+def test_contours_are_varied_where_the_user_says_how(patient):
+    contours = ContourVariation(0.6, 8.0)
+    done = EstimateOutcome(FLAME, samples=256, contours=contours)(patient)
+    value = one(done, arm="SynCT", metric="NTCP", quantity="value")
+    parts = value.detail["budget"]
+    low, high = parts["contours"]["interval95"]
+    assert low < value.value < high
+    assert 0.0 < parts["contours"]["share"] < 1.0
+    assert "SD 0.6 mm" in parts["contours"]["method"]
+    assert "unverified" in parts["contours"]["method"]
+    wide = value.interval95[1] - value.interval95[0]
+    assert wide > parts["parameters"]["interval95"][1] - parts["parameters"]["interval95"][0]
+    change = one(done, arm="SynCT", metric="NTCP", quantity="difference")
+    assert change.interval95[1] - change.interval95[0] < 0.1 * wide
+    exact = one(EstimateOutcome(FLAME, samples=256)(patient), arm="SynCT", metric="NTCP", quantity="value")
+    assert value.value == exact.value
+    assert parts["parameters"]["interval95"] == pytest.approx(exact.interval95, abs=0.003)
+
+
+def test_contours_that_leave_the_dose_are_not_varied_and_said_so(patient):
+    done = EstimateOutcome(FLAME, samples=64, contours=ContourVariation(10.0, 12.0))(patient)
+    reason = one(done, arm="CT", metric="NTCP").detail["budget"]["contours"]["reason"]
+    assert "leaves the dose grid" in reason
