@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "openkbp": "rtplan.cli.evaluate_openkbp",
             "synct": "rtplan.cli.evaluate_synct",
+            "contours": "rtplan.cli.evaluate_contours",
         },
     ),
 }

@@ -77,12 +77,12 @@ def frame_of(structures: tuple[Structure, ...]) -> str:
 def read_structures(
     path: Path, wanted: list[str], frame: str, names: Path | None = None, *, rename: bool = False
 ) -> tuple[tuple[Structure, ...], tuple[Notice, ...]]:
-    """Read structures of an RTSTRUCT or a label map: the wanted ones, or all.
+    """Read structures of an RTSTRUCT, a SEG or a label map: the wanted ones, or all.
 
     Parameters
     ----------
     path : Path
-        RTSTRUCT, NIfTI or MHA.
+        RTSTRUCT, SEG, NIfTI or MHA.
     wanted : list of str
         Names as in the file or, where they are mapped, in TG-263; all when empty.
     frame : str
@@ -99,12 +99,15 @@ def read_structures(
     """
     from rtplan.errors import UnknownName
     from rtplan.io import names as naming
-    from rtplan.io import rtstruct
+    from rtplan.io import rtstruct, seg
+    from rtplan.io.index import entry_of
     from rtplan.io.nifti import is_volume_file, read_labels
 
     notices: tuple[Notice, ...] = ()
     if is_volume_file(path):
         found = read_labels(path, frame_of_reference=frame)
+    elif path.is_file() and entry_of(path).kind == "SEG":
+        found = seg.read(path)
     else:
         whole = rtstruct.read(path)
         found, notices = whole.structures, whole.notices
