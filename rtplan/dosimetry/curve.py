@@ -107,19 +107,23 @@ def accumulate(
     bin_gy = max((high - low) / (NODES - 1), 1e-12)
     half = spread * (0.5 / bin_gy)
     middle = (dose - low) / bin_gy
-    begin = np.minimum(np.maximum(middle - half, 0.0), NODES - 2.0)
-    end = np.minimum(np.maximum(middle + half, begin + 1.0), NODES - 1.0)
-    rate = volume_cc / (end - begin)
+    at = np.empty((2, len(middle)))
+    np.minimum(np.maximum(middle - half, 0.0), NODES - 2.0, out=at[0])
+    np.minimum(np.maximum(middle + half, at[0] + 1.0), NODES - 1.0, out=at[1])
+    rate = np.empty_like(at)
+    np.divide(volume_cc, at[1] - at[0], out=rate[0])
+    np.negative(rate[0], out=rate[1])
     count = (int(row.max(initial=0)) // len(extremes_gy) + 1) * len(extremes_gy)
-    at = np.concatenate([begin, end])
     node = np.ceil(at).astype(np.int64)
-    node += np.concatenate([row, row]) * NODES
-    rate = np.concatenate([rate, -rate])
-    weight = np.bincount(node, rate, count * NODES).reshape(count, NODES).cumsum(axis=1)
-    moment = np.bincount(node, rate * at, count * NODES).reshape(count, NODES).cumsum(axis=1)
+    node += row * NODES
+    place = node.ravel()
+    weight = np.bincount(place, rate.ravel(), count * NODES).reshape(count, NODES).cumsum(axis=1)
+    rate *= at
+    moment = np.bincount(place, rate.ravel(), count * NODES).reshape(count, NODES).cumsum(axis=1)
+    nodes = np.arange(NODES, dtype=np.float64)
     return Ramps(
-        low + bin_gy * np.arange(NODES, dtype=np.float64),
-        np.arange(NODES, dtype=np.float64) * weight - moment,
+        low + bin_gy * nodes,
+        nodes * weight - moment,
         np.bincount(row, volume_cc, count).astype(np.float64),
         np.bincount(row, volume_cc * dose, count).astype(np.float64),
         extremes_gy,
@@ -151,7 +155,8 @@ class Ramps:
     def rows(self, labels: Sequence[int]) -> NDArray[np.int64]:
         """Return the rows of some labels."""
         parts = range(0, len(self.total_cc), len(self.extremes_gy))
-        return np.array(sorted(part + label for part in parts for label in labels), dtype=np.int64)
+        chosen = sorted(labels)
+        return np.array([part + label for part in parts for label in chosen], dtype=np.int64)
 
     def curve(self, labels: Sequence[int]) -> Curve:
         """Return the curve of the union of some labels.

@@ -259,10 +259,12 @@ def _nearest_vertex(lattice: Lattice, stack: Outline, planes: int) -> tuple[Inde
         ndimage.distance_transform_edt(
             empty[k], return_distances=False, return_indices=True, indices=place[k]
         )
-    cell = place[:, 0] * columns + place[:, 1]
-    down, right = place[:, 0] - np.arange(rows)[:, None], place[:, 1] - np.arange(columns)
-    cell += (np.arange(planes, dtype=np.int32) * rows * columns)[:, None, None]
-    return seed.ravel().take(cell), lattice.step_mm * np.sqrt(down * down + right * right)
+    cell = place[:, 0] * np.int64(columns) + place[:, 1]
+    cell += (np.arange(planes) * (rows * columns))[:, None, None]
+    place[:, 0] -= np.arange(rows, dtype=np.int32)[:, None]
+    place[:, 1] -= np.arange(columns, dtype=np.int32)
+    place *= place
+    return seed.ravel().take(cell), lattice.step_mm * np.sqrt((place[:, 0] + place[:, 1]).astype(np.float64))
 
 
 def _with_rim(nearest: Index) -> Index:

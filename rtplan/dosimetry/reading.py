@@ -74,7 +74,9 @@ def value(dvh: Dvh, metric: Metric | str, rx_gy: float | None = None) -> MetricV
     if dvh.upper is not None:
         upper = read(dvh.upper)
         chosen, error = 0.5 * (chosen + upper), error + 0.5 * abs(upper - chosen)
-    caps = max(abs(read(curve) - usual) for curve in dvh.curves.values())
+    caps = max(
+        (abs(read(curve) - usual) for curve in dvh.curves.values() if curve is not dvh.curve), default=0.0
+    )
     return MetricValue(chosen, metric.unit, error, caps, dvh.covered_fraction, coarse)
 
 

@@ -112,12 +112,10 @@ class Solid:
         StructureError
             If there is no ring of at least three points, or rings are not planar and parallel.
         """
-        kept, left_out = _cleaned(contours.rings)
-        if not kept:
+        points, counts, left_out = _cleaned(contours.rings)
+        if not len(counts):
             raise StructureError("The structure has no closed contour.", where=name)
         notes = (f"{left_out} contours of 1 or 2 points left out",) if left_out else ()
-        counts = np.array([len(ring) for ring in kept])
-        points = np.concatenate(kept)
         normals = _newell(points, counts)
         axes = _frame(normals, name)
         levels: list[list[Plane]] = []
@@ -137,12 +135,15 @@ class Solid:
 Member = tuple[Float, float]
 
 
-def _cleaned(rings: Sequence[Float]) -> tuple[list[Float], int]:
-    """Return rings without repeated points (the closing one is one), and how many had fewer than three."""
+def _cleaned(rings: Sequence[Float]) -> tuple[Float, NDArray[np.int64], int]:
+    """Return rings without repeated points (the closing one is one): points, and their number in each ring.
+
+    The last of the three is how many rings had fewer than three points.
+    """
     counts = np.array([len(ring) for ring in rings], dtype=np.int64)
     counts = counts[counts >= 3]
     if not len(counts):
-        return [], len(rings)
+        return np.zeros((0, 3)), counts, len(rings)
     points = np.concatenate([ring for ring in rings if len(ring) >= 3])
     stops = np.cumsum(counts)
     before = np.arange(-1, len(points) - 1)
@@ -152,12 +153,22 @@ def _cleaned(rings: Sequence[Float]) -> tuple[list[Float], int]:
     left = np.add.reduceat(keep, stops - counts, dtype=np.int64)
     points = points if keep.all() else points[keep]
     twice = _maybe_twice(points, left)
-    kept, left_out = [], len(rings) - len(counts)
-    for part, doubtful in zip(np.split(points, np.cumsum(left)[:-1]), twice.tolist(), strict=True):
+    left_out = len(rings) - len(counts)
+    if left.min() >= 3 and not twice.any():
+        return points, left, left_out
+    kept = []
+    for part, doubtful in zip(_split(points, left), twice.tolist(), strict=True):
         loops = [loop for loop in (_loops(part) if doubtful else [part]) if len(loop) >= 3]
         kept += loops
         left_out += not loops
-    return kept, left_out
+    lengths = np.array([len(ring) for ring in kept], dtype=np.int64)
+    return np.concatenate([points[:0], *kept]), lengths, left_out
+
+
+def _split(points: Float, counts: NDArray[np.int64]) -> list[Float]:
+    """Return the points ring by ring."""
+    stops = np.cumsum(counts)
+    return [points[a:b] for a, b in zip((stops - counts).tolist(), stops.tolist(), strict=True)]
 
 
 def _maybe_twice(points: Float, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -223,13 +234,15 @@ def _planes(
     if (np.maximum.reduceat(heights, start) - np.minimum.reduceat(heights, start)).max() > 0.2:
         raise StructureError("A contour does not lie in one plane parallel to the others.", where=name)
     middle = np.add.reduceat(heights, start) / counts
-    rings = np.split(np.ascontiguousarray(points[:, :2]), start[1:])
+    rings = _split(np.ascontiguousarray(points[:, :2]), counts)
+    order = np.argsort(middle, kind="stable")
+    radii = np.sqrt(np.maximum(areas, 0.0) / np.pi).tolist()
     planes: list[tuple[float, list[Member]]] = []
-    for k in np.argsort(middle, kind="stable"):
-        if not planes or middle[k] - planes[-1][0] > SAME_PLANE_MM:
-            planes.append((float(middle[k]), []))
+    for k, height in zip(order.tolist(), middle[order].tolist(), strict=True):
+        if not planes or height - planes[-1][0] > SAME_PLANE_MM:
+            planes.append((height, []))
         if areas[k] > 1e-9:
-            planes[-1][1].append((rings[k], float(np.sqrt(areas[k] / np.pi))))
+            planes[-1][1].append((rings[k], radii[k]))
     return planes
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtplan.domain import Dose, Grid
-from rtplan.dosimetry.lookup import Axes, Field, covered
+from rtplan.dosimetry.lookup import BAND, Axes, Field, covered
 from rtplan.errors import DoseError
 
 DRAW = np.random.default_rng(5)
@@ -41,10 +41,11 @@ def test_polynomials_are_met_up_to_the_outer_voxel_centres(interpolation, power)
 
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
 @pytest.mark.parametrize("turn", [None, TILT])
-def test_a_lattice_is_read_as_its_points_are(interpolation, turn):
+@pytest.mark.parametrize("counts", [(5, 6, 7), (2 * BAND, 29, 40), (3, 4 * BAND + 1, 2 * BAND - 1)])
+def test_a_lattice_is_read_as_its_points_are(interpolation, turn, counts):
     where = grid(turn)
     made = field(DRAW.uniform(0, 60, where.shape), where, interpolation)
-    places = [np.sort(DRAW.uniform(-8, 8, n)) for n in (5, 6, 7)]
+    places = [np.sort(DRAW.uniform(-8, 8, n)) for n in counts]
     for directions in (np.eye(3), np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]), where.direction.T[::-1]):
         axes = Axes(directions, *places)
         n, v, u = np.meshgrid(*places, indexing="ij")
