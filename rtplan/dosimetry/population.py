@@ -105,6 +105,19 @@ def relative_only(parameters: ParameterSet) -> bool:
     return parameters.kind == "tcp" and not parameters.verified
 
 
+def organs_of(parameters: ParameterSet, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of a set's organ, of both sides where there are two; the set's own where none is.
+
+    Examples
+    --------
+    >>> from rtplan.dosimetry.parameters import load_set
+    >>> organs_of(load_set("parotid_flow_dijkema2010"), ["Parotid_R", "Larynx", "Parotid_L"])
+    ('Parotid_L', 'Parotid_R')
+    """
+    found = tuple(sorted(name for name in names if same_organ(parameters.structure, name)))
+    return found or (parameters.structure,)
+
+
 def _fits(of_set: str, site: str) -> bool:
     return of_set in (site, "any", *WITHIN.get(site, ()))
 

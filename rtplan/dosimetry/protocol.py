@@ -147,9 +147,13 @@ class Goal(_Sourced):
 
 
 class OutcomeModel(_Entry):
-    """A parameter set of ``models/ntcp`` or ``models/tcp`` that the protocol asks for."""
+    """A parameter set of ``models/ntcp`` or ``models/tcp`` that the protocol asks for, or a file.
+
+    ``endpoint`` holds words that must stand in the set's endpoint: a set of another one is not evaluated.
+    """
 
     model: str
+    endpoint: str = ""
 
 
 class Protocol(_Entry):

@@ -16,7 +16,7 @@ from rtplan.dosimetry.judging import reference_arm
 from rtplan.dosimetry.outcome import Outcome, detail_of, evaluate
 from rtplan.dosimetry.parameters import ParameterSet, load_set
 from rtplan.dosimetry.parts import Answers, Budget, Exposure, budget_of
-from rtplan.dosimetry.population import RELATIVE_ONLY, Use, refusal, relative_only
+from rtplan.dosimetry.population import RELATIVE_ONLY, Use, organs_of, refusal, relative_only
 from rtplan.dosimetry.protocol import Protocol
 from rtplan.dosimetry.reader import Readers
 from rtplan.errors import RtplanError
@@ -44,17 +44,19 @@ def estimate(patient: Patient, protocol: Protocol, ask: Ask | None = None) -> tu
     ask = ask or Ask()
     findings: list[Finding] = []
     for entry in protocol.outcome:
-        parameters = load_set(entry.model)
-        reason = _reason_against(patient, protocol, parameters)
-        if reason is not None:
-            findings.append(_missing(patient, parameters, reason))
-            continue
-        findings += _of_model(patient, protocol, parameters, ask)
+        use, found = Use(protocol.site, entry.endpoint), load_set(entry.model)
+        for organ in organs_of(found, patient.structures):
+            parameters = found.model_copy(update={"structure": organ})
+            reason = _reason_against(patient, use, parameters)
+            if reason is not None:
+                findings.append(_missing(patient, parameters, reason))
+                continue
+            findings += _of_model(patient, protocol, parameters, ask)
     return tuple(findings)
 
 
-def _reason_against(patient: Patient, protocol: Protocol, parameters: ParameterSet) -> str | None:
-    reason = refusal(parameters, Use(protocol.site))
+def _reason_against(patient: Patient, use: Use, parameters: ParameterSet) -> str | None:
+    reason = refusal(parameters, use)
     if reason is not None:
         return reason
     name = parameters.structure

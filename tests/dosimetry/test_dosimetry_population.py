@@ -139,3 +139,20 @@ def test_an_organ_cut_by_the_field_of_view_has_no_risk_but_its_absolute_dose(pat
     ]
     assert {f.arm for f in hot} == {"CT", "SynCT"}
     assert all(f.value > 20.0 for f in hot)
+
+
+def test_both_glands_are_evaluated_and_another_endpoint_is_not(patient):
+    rectum = patient.structures["Rectum"]
+    glands = {name: replace(rectum, name=name) for name in ("Parotid_L", "Parotid_R")}
+    model = OutcomeModel(model="parotid_flow_dijkema2010")
+    neck = CHHIP.model_copy(update={"site": "head_and_neck", "outcome": (model,)})
+    found = EstimateOutcome(neck, samples=64)(replace(patient, structures=glands)).findings
+    assert {f.structure for f in found if f.value is not None} == {"Parotid_L", "Parotid_R"}
+    lone = EstimateOutcome(neck, samples=64)(patient).findings
+    assert [f.value for f in lone] == [None]
+    late = OutcomeModel(model="rectum_bleeding_g2_quantec2010", endpoint="late")
+    acute = OutcomeModel(model="rectum_bleeding_g2_quantec2010", endpoint="acute")
+    both = CHHIP.model_copy(update={"outcome": (late, acute)})
+    found = EstimateOutcome(both, samples=64)(patient).findings
+    assert {f.value is None for f in found} == {True, False}
+    assert "not 'acute'" in found[-1].reason
