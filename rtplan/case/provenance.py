@@ -12,9 +12,11 @@ from rtplan.case.manifest import DataFile, Manifest, Weights
 from rtplan.case.settings import CaseSettings
 from rtplan.dosimetry.parameters import find_set
 from rtplan.dosimetry.protocol import load_protocol
+from rtplan.dosimetry.wall import load_levels
 from rtplan.errors import OutputError
 from rtplan.learning.residuals import FILE as RESIDUALS
 from rtplan.learning.zoo import load_card
+from rtplan.steps.map_surface import MapSurface
 from rtplan.steps.optimise_plan import OptimisePlan
 
 
@@ -53,6 +55,8 @@ def data_files_of(settings: CaseSettings) -> tuple[DataFile, ...]:
     asked = [("protocols", settings.protocol)]
     asked += [("models/bulk", arm) for arm in settings.arms if arm in resources.names("models/bulk")]
     asked += [("models/beams", OptimisePlan.machine), ("models/curves", OptimisePlan.curve)]
+    if load_protocol(settings.protocol).site in load_levels(MapSurface.levels).sites:
+        asked.append(("models/surface", MapSurface.levels))
     found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
     models = [entry.model for entry in load_protocol(settings.protocol).outcome]
     found += [find_set(name) for name in dict.fromkeys((*models, *settings.outcome))]

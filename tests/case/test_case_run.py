@@ -54,7 +54,8 @@ def test_every_step_left_a_record_and_the_manifest_holds_what_made_the_result(do
     assert [step.name for step in manifest.steps][-1] == "CompareArms"
     assert {item.role for item in manifest.inputs} == {"CT", "MR", "RTSTRUCT"}
     assert manifest.weights[0].name == "synct_mr_pelvis"
-    assert any(item.path == "protocols/prostate_boost_flame.toml" for item in manifest.data_files)
+    data = {item.path for item in manifest.data_files}
+    assert {"protocols/prostate_boost_flame.toml", "models/surface/rectum.toml"} <= data
     written = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} - {"manifest.json"}
     assert {item.path for item in manifest.outputs} == written
 
