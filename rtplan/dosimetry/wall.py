@@ -20,7 +20,8 @@ from rtplan.dosimetry.surface import LevelExtent, SurfaceMap, extent_at, surface
 from rtplan.errors import DoseError, RtplanError
 
 STEP = "MapSurface"
-#: What is told of each level: metric before and behind the level, unit, field of `LevelExtent`.
+#: What is told of each level: metric before and behind the level, unit, field of `LevelExtent`. Extents are
+#: counted in cells of the net; each end may be off by half a cell.
 TOLD = (
     ("Surface V", "Gy[%]", "%", "area_percent"),
     ("Surface Lateral", "Gy[mm]", "mm", "lateral_mm"),
@@ -97,7 +98,7 @@ def wall_findings(patient: Patient, protocol: Protocol, levels: Levels) -> list[
         found += common.values(arm, own, maps[arm])
     for arm, own in extents.items():
         if arm != reference:
-            found += common.differences((arm, reference), own, extents[reference])
+            found += common.differences((arm, reference), own, extents[reference], maps[arm])
     return found
 
 
@@ -160,18 +161,19 @@ class _Common:
         size = {"wall_cm2": wall.total_cm2, "length_mm": wall.length_mm}
         return [
             Finding(metric, value, unit, arm=arm, completed_fraction=completed,
-                    detail=size | _place(extent), **self._fields())
+                    error_bound=_cell_mm(wall, metric), detail=size | _place(extent), **self._fields())
             for metric, unit, value, extent in self._told(own)
         ]  # fmt: skip
 
     def differences(
-        self, arms: tuple[str, str], own: list[LevelExtent], base: list[LevelExtent]
+        self, arms: tuple[str, str], own: list[LevelExtent], base: list[LevelExtent], wall: SurfaceMap
     ) -> list[Finding]:
         spread: Mapping[str, Any] = {"spread": True} if self.patient.reference_arm is None else {}
         pairs = zip(self._told(own), self._told(base), strict=True)
         return [
             Finding(metric, value - before[2], unit, arm=arms[0], reference_arm=arms[1],
-                    quantity="difference", detail=spread, **self._fields())
+                    quantity="difference", error_bound=_twice(_cell_mm(wall, metric)), detail=spread,
+                    **self._fields())
             for (metric, unit, value, _), before in pairs
         ]  # fmt: skip
 
@@ -187,6 +189,17 @@ class _Common:
             reason=reason,
             **self._fields(),
         )
+
+
+def _cell_mm(wall: SurfaceMap, metric: str) -> float | None:
+    """Return the cell's size in an extent's direction, mm; None for a share of the area."""
+    if "Lateral" in metric:
+        return float(wall.width_mm.max())
+    return wall.length_mm / len(wall.s_mm) if "Longitudinal" in metric else None
+
+
+def _twice(bound: float | None) -> float | None:
+    return None if bound is None else 2.0 * bound
 
 
 def _place(extent: LevelExtent) -> dict[str, Any]:

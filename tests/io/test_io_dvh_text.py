@@ -177,7 +177,17 @@ def test_a_file_cut_anywhere_is_refused(write, name):
             read_dvh_text(write(text[: last + int(part * size * 0.9)]), "Bladder")
 
 
+def headless(text):
+    """Return an Eclipse export without mean doses, cut at half of its last table."""
+    lines = [line for line in text.splitlines() if not line.startswith("Mean Dose")]
+    return "\n".join(lines[:-120])
+
+
 WRONG = {
+    "cut without a mean": (
+        headless(eclipse().replace("Rektum", "x").replace("Bladder", "Rektum")),
+        "end at no",
+    ),
     "no unit": (raystation(unit=""), "state the unit of dose"),
     "rbe": (raystation("#Dose unit: cGy (RBE)"), "wanted Gy or cGy"),
     "percent dose": (raystation("#Dose unit: %"), "wanted Gy or cGy"),

@@ -165,6 +165,9 @@ def test_an_odds_ratio_multiplies_the_odds_of_a_logistic_at_every_dose():
         plain, changed = (odds(risk(s, [dose], [1.0])) for s in (item, both))
         assert changed / plain == pytest.approx(0.62 * 2.27, rel=1e-12)
     assert detail_of(both, evaluate(both, (DOSES, VOLUMES)))["factors"]["current_smoker"] == 1.0
+    plain = example("logistic_bronchial_stenosis")
+    changed = with_factors(plain.model_copy(update={"modifier": item.modifier}), {"current_smoker": 1.0})
+    assert odds(risk(changed, DOSES)) / odds(risk(plain, DOSES)) == pytest.approx(0.62, rel=1e-12)
 
 
 def test_an_odds_ratio_moves_the_half_dose_of_a_probit_as_appelt_says():
