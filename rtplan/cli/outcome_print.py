@@ -42,9 +42,11 @@ def _lines(finding: Finding) -> list[str]:
 
 
 def _plain(probability: float, sign: str) -> str:
-    """Write a probability in %, and one that three decimals would hide by its power of ten."""
+    """Write a probability in %; small ones with more decimals, then by their power of ten."""
     percent = 100 * probability
-    return f"{percent:{sign}.3f}" if abs(percent) >= 0.01 or percent == 0 else f"{percent:{sign}.1e}"
+    if percent == 0 or abs(percent) >= 0.01:
+        return f"{percent:{sign}.3f}"
+    return f"{percent:{sign}.5f}" if abs(percent) >= 1e-4 else f"{percent:{sign}.0e}"
 
 
 def _facts(finding: Finding | None, first: Finding, parameters: ParameterSet) -> list[tuple[str, str]]:
@@ -77,7 +79,9 @@ def _doses(detail: Any, parameters: ParameterSet) -> list[tuple[str, str]]:
     count = "" if detail["fractions"] is None else f", {detail['fractions']} fractions"
     most = detail["max_per_fraction_gy"]
     per = "" if most is None else f" (at most {most:.2f} Gy per fraction)"
-    if detail["eqd2_used"]:
+    if detail["eqd2_used"] and detail["fractions"] is None:
+        kind = f"EQD2, α/β = {detail['alpha_beta_gy']:g} Gy, as it came or as the sum of its courses"
+    elif detail["eqd2_used"]:
         kind = f"EQD2 of each voxel, α/β = {detail['alpha_beta_gy']:g} Gy{count}{per}"
     elif parameters.dose.kind == "EQD2":
         kind = f"physical, NOT converted to EQD2 (--no-eqd2){count}{per}"

@@ -5,7 +5,7 @@ import pytest
 
 from rtplan.dosimetry.outcome import evaluate
 from rtplan.dosimetry.parameters import load_set
-from rtplan.errors import FormatError, RtplanError, UnknownName
+from rtplan.errors import DoseError, FormatError, RtplanError, UnknownName
 from rtplan.io.dvh_text.read import read_dvh_text
 
 CC = 62.5
@@ -279,3 +279,11 @@ def test_broken_bytes_give_the_organ_or_a_named_refusal(tmp_path, name):
         assert np.isfinite(dvh.doses_gy).all()
         assert np.average(dvh.doses_gy, weights=dvh.volumes) == pytest.approx(MEAN, rel=0.05)
     assert read
+
+
+def test_a_sum_of_plans_has_no_dose_per_fraction(write):
+    text = eclipse().replace("Plan: boost\nCourse: C1\nPrescribed", "Plan sum: boost\nCourse: C1\nPrescribed")
+    dvh = read_dvh_text(write(text), "Rectum")
+    assert dvh.kind == "physical sum"
+    with pytest.raises(DoseError, match="physical sum"):
+        evaluate(load_set("rectum_bleeding_g2_quantec2010"), dvh, 20)

@@ -42,7 +42,7 @@ class TextDvh:
     covered_fraction : float
         Part of the organ inside the dose grid, as the file says; 1 where it does not.
     kind : str
-        ``physical``.
+        ``physical``, or ``physical sum`` of several plans: no voxel has one dose per fraction.
     """
 
     structure: str
@@ -79,7 +79,7 @@ class Raw:
         Whether a differential volume is per Gy.
     volume_cc, mean_gy : float or None
         Of the structure, from the header.
-    plan, fractions, covered_fraction
+    plan, fractions, covered_fraction, kind
         As in `TextDvh`.
     """
 
@@ -96,6 +96,7 @@ class Raw:
     plan: str = ""
     fractions: int | None = None
     covered_fraction: float = 1.0
+    kind: str = "physical"
 
     @property
     def whole(self) -> float | None:
@@ -140,6 +141,7 @@ def curve_of(raw: Raw) -> TextDvh:
         plan=raw.plan,
         fractions=raw.fractions,
         covered_fraction=raw.covered_fraction,
+        kind=raw.kind,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class _Plan:
 
     dose_gy: float | None = None
     percent: float | None = None
+    is_sum: bool = False
 
 
 def is_it(lines: list[str]) -> bool:
@@ -71,13 +72,13 @@ def _plans(header: list[str], where: str) -> dict[str, _Plan]:
         label, value = entry["label"].strip().casefold(), entry["value"].strip()
         if label in _PLAN:
             current = value
-            found[current] = _Plan()
+            found[current] = _Plan(is_sum=label == "plan sum")
         elif label in ("prescribed dose", "total dose") and number(value) is not None:
             plan = found.get(current, _Plan())
             dose = (number(value) or 0.0) * gy_of(entry["unit"] or "", where)
-            found[current] = _Plan(dose, plan.percent)
+            found[current] = replace(plan, dose_gy=dose)
         elif label.startswith("% for dose"):
-            found[current] = _Plan(found.get(current, _Plan()).dose_gy, number(value))
+            found[current] = replace(found.get(current, _Plan()), percent=number(value))
     return found
 
 
@@ -95,7 +96,8 @@ def _curve(block: list[str], kind: Type, plans: dict[str, _Plan], where: str) ->
     table = np.array(numbers(_rows(block[top + 1 :], len(columns), where_in), where_in)).reshape(
         -1, len(columns)
     )
-    dose_gy, scale = _dose(columns, table, _plan_of(plan, plans), where_in)
+    own = _plan_of(plan, plans)
+    dose_gy, scale = _dose(columns, table, own, where_in)
     volume, unit = _volume(columns, table, kind, where_in)
     return Raw(
         structure=name,
@@ -110,6 +112,7 @@ def _curve(block: list[str], kind: Type, plans: dict[str, _Plan], where: str) ->
         mean_gy=_amount(told, "mean dose", where_in),
         plan=plan,
         covered_fraction=_covered(told),
+        kind="physical sum" if own.is_sum else "physical",
     )
 
 
