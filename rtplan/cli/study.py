@@ -39,6 +39,9 @@ def command(
     gas_and_bladder_change: Annotated[
         bool, typer.Option("--gas-and-bladder-change", help="Digital: MR of another day.")
     ] = False,
+    spacing: Annotated[str, typer.Option(help="Digital: voxels Z,Y,X, mm.")] = "3,2,2",
+    beams: Annotated[int, typer.Option(help="Equidistant fields.", min=1, max=36)] = 7,
+    grid_mm: Annotated[float | None, typer.Option(help="Dose grid, mm; of the preset without.")] = None,
     margin: Annotated[list[str] | None, typer.Option(help="NAME=MM or NAME=L,R,A,P,S,I.")] = None,
     gas: Annotated[str, typer.Option(help="Gas inside the body: water or as_reference.")] = "water",
     model: Annotated[str, typer.Option(help="Synthetic CT network.")] = "synct_mr_pelvis",
@@ -63,7 +66,7 @@ def command(
     from rtplan.evaluation.limits import Bootstrap
     from rtplan.io.index import SALT
     from rtplan.study.run import run_study
-    from rtplan.study.settings import Scenario, StudySettings, judging_of, parse_patients
+    from rtplan.study.settings import Scenario, StudySettings, judging_of, parse_patients, parse_spacing
     from rtplan.study.settings import preset as preset_of
 
     chosen = preset_of(preset)
@@ -73,7 +76,8 @@ def command(
         model=model,
         gas=gas,
         margins=dict(parse_margin(text) for text in margin or ()),
-        grid_mm=chosen.grid_mm,
+        beams=beams,
+        grid_mm=grid_mm or chosen.grid_mm,
         allow_unverified=allow_unverified,
         gamma=tuple(dict.fromkeys(parse_gamma(text) for text in gamma)) if gamma else chosen.gamma,
         outcome=tuple(outcome or ()),
@@ -85,6 +89,7 @@ def command(
         folder=folder,
         phantoms=parse_patients(patients) if patients is not None else 0,
         scenario=Scenario(registration_error_mm, gas_and_bladder_change),
+        spacing_zyx_mm=parse_spacing(spacing),
         judging=judging_of(
             margin_pp, precision_pp, Bootstrap(resamples, seed), allow_unverified=allow_unverified
         ),

@@ -37,11 +37,7 @@ def displaced(patient: Patient, error_mm: float, seed: int, about: str = "PTVp")
     FormatError
         If the error is negative or above 20 mm.
     """
-    if not 0.0 <= error_mm <= LARGEST_MM:
-        raise FormatError(
-            f"A registration error lies between 0 and {LARGEST_MM:g} mm, got {error_mm:g}.",
-            action="for example --registration-error-mm 2.",
-        )
+    demand_error(error_mm)
     if error_mm == 0.0 or not patient.mr:
         return patient
     rng = np.random.default_rng([seed, round(1000.0 * error_mm)])
@@ -52,6 +48,15 @@ def displaced(patient: Patient, error_mm: float, seed: int, about: str = "PTVp")
     motion[:3, :3] = rotation
     motion[:3, 3] = centre - rotation @ centre + shift * error_mm
     return patient.with_images(**{role: _moved(image, motion) for role, image in patient.mr.items()})
+
+
+def demand_error(error_mm: float) -> None:
+    """Raise FormatError unless an error lies between 0 and 20 mm."""
+    if not 0.0 <= error_mm <= LARGEST_MM:
+        raise FormatError(
+            f"A registration error lies between 0 and {LARGEST_MM:g} mm, got {error_mm:g}.",
+            action="for example --registration-error-mm 2.",
+        )
 
 
 def _direction(rng: np.random.Generator) -> Float:

@@ -30,6 +30,8 @@ def digital_patient(
     scenario: Scenario,
     spacing_zyx_mm: tuple[float, float, float],
     own_margins: Collection[str] = (),
+    *,
+    with_mr: bool = True,
 ) -> Patient:
     """Return the patient of a seed with CT, T2w and the targets that the protocol prescribes to.
 
@@ -37,6 +39,8 @@ def digital_patient(
     ----------
     own_margins : collection of str
         Targets for which the user gives a margin: they get the CTV they grow from instead.
+    with_mr : bool
+        Whether an MR is wanted: only the synthetic CT needs it.
 
     Raises
     ------
@@ -44,8 +48,9 @@ def digital_patient(
         If the protocol is for another site.
     """
     demand_site(protocol)
-    anew = GAS_AND_BLADDER if scenario.gas_and_bladder_change else ()
-    patient = make_patient(COHORT, seed, spacing_zyx_mm=spacing_zyx_mm, contrasts=("T2w",), mr_anew=anew)
+    contrasts = ("T2w",) if with_mr else ()
+    anew = GAS_AND_BLADDER if scenario.gas_and_bladder_change and with_mr else ()
+    patient = make_patient(COHORT, seed, spacing_zyx_mm=spacing_zyx_mm, contrasts=contrasts, mr_anew=anew)
     patient = displaced(patient, scenario.registration_error_mm, _ERROR_STREAM + seed)
     return with_targets(patient, protocol, own_margins)
 

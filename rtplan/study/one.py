@@ -77,7 +77,12 @@ def _pair(member: Member) -> Patient:
 def _digital(member: Member, settings: StudySettings) -> Patient:
     protocol = load_protocol(settings.case.protocol)
     made = digital_patient(
-        member.seed, protocol, settings.scenario, settings.spacing_zyx_mm, tuple(settings.case.margins)
+        member.seed,
+        protocol,
+        settings.scenario,
+        settings.spacing_zyx_mm,
+        tuple(settings.case.margins),
+        with_mr="SynCT" in settings.case.arms,
     )
     return replace(made, key=member.key)
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rtplan.case.provenance import data_files_of
+from rtplan.case.provenance import data_files_of, weights_of
 from rtplan.case.tables import read_findings, write_json
 from rtplan.domain import Finding, Notice
 from rtplan.dosimetry.parameters import load_set
@@ -68,6 +68,7 @@ def run_study(
     for name in settings.case.outcome:
         load_set(name)
     data_files_of(settings.case)
+    weights_of(settings.case, has_mr=True)
     before = _earlier(out, settings, resume=resume)
     members = members_of(settings)
     patients = out / PATIENTS

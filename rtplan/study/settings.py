@@ -15,6 +15,7 @@ from rtplan.evaluation.agreement import Judging
 from rtplan.evaluation.arms import Criterion
 from rtplan.evaluation.limits import Bootstrap
 from rtplan.io.index import SALT
+from rtplan.phantom.displace import demand_error
 
 _PHANTOM = re.compile(r"phantom:(\d+)")
 #: Most digital patients of one study.
@@ -60,6 +61,9 @@ class Scenario:
 
     registration_error_mm: float = 0.0
     gas_and_bladder_change: bool = False
+
+    def __post_init__(self) -> None:
+        demand_error(self.registration_error_mm)
 
     def plain(self) -> dict[str, Any]:
         """Return the scenario as plain data."""
@@ -126,9 +130,9 @@ class StudySettings:
 
     def plain(self) -> dict[str, Any]:
         """Return what decides the results of a patient, for ``study.json``."""
-        source = {"patients": "phantom" if self.folder is None else "folder"}
+        source: dict[str, Any] = {"patients": "phantom" if self.folder is None else "folder"}
         if self.folder is None:
-            source |= {"spacing_zyx_mm": list(self.spacing_zyx_mm), "scenario": self.scenario.plain()}  # type: ignore[dict-item]
+            source |= {"spacing_zyx_mm": list(self.spacing_zyx_mm), "scenario": self.scenario.plain()}
         return {**source, **self.case.plain(), "seed": self.case.seed}
 
     def statistics(self) -> dict[str, Any]:
@@ -187,6 +191,28 @@ def parse_patients(text: str) -> int:
             action="for example --patients phantom:36; real patients are given as a folder.",
         )
     return int(found[1])
+
+
+def parse_spacing(text: str) -> tuple[float, float, float]:
+    """Read ``Z,Y,X`` in mm, each from 1 to 10.
+
+    Raises
+    ------
+    FormatError
+        If the text is not of this form.
+
+    Examples
+    --------
+    >>> parse_spacing("3,2,2")
+    (3.0, 2.0, 2.0)
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or any(not 1.0 <= number <= 10.0 for number in numbers):
+        raise FormatError(f"Voxels are written Z,Y,X, each 1 to 10 mm, got {text!r}.")
+    return numbers[0], numbers[1], numbers[2]
 
 
 def preset(name: str) -> Preset:
