@@ -24,13 +24,13 @@ def command(
     from rtplan.cli import DONE, INTERRUPTED
     from rtplan.service.review import serve
 
+    code = DONE
     with serve(out, port=port, reader=reader) as server:
-        typer.echo(f"Review at {server.url}")
-        typer.echo("This address is a key: it is for this machine and for you. Ctrl-C stops.", err=True)
-        if not no_browser:
-            webbrowser.open(server.url)
-        code = DONE
         try:
+            typer.echo(f"Review at {server.url}")
+            typer.echo("This address is a key: it is for this machine and for you. Ctrl-C stops.", err=True)
+            if not no_browser:
+                webbrowser.open(server.url)
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
             code = INTERRUPTED

@@ -75,7 +75,8 @@ def goals_block(patient: Patient, book: Book) -> Block:
 
 
 def _decides(book: Book) -> str:
-    return f"The verdict is that of {book.reference}; on other arms the sign says how it would turn out."
+    others = "; on other arms the sign says how it would turn out" if book.others else ""
+    return f"The verdict is that of {book.reference}{others}."
 
 
 def why_absent(patient: Patient, otherwise: str) -> str:

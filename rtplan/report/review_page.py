@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rtplan.domain import Patient
 from rtplan.report.book import book_of
@@ -131,7 +131,9 @@ def goals_of(patient: Patient) -> tuple[Table | None, str]:
     """Return the goals of the plan on the reference arm; and why there are none."""
     reference = book_of(patient).reference
     block = goals_block(patient, book_of(_on_one_arm(patient, reference)))
-    return (block.tables[0], "") if block.tables else (None, block.absent)
+    if not block.tables:
+        return None, block.absent
+    return replace(block.tables[0], caption=f"Goals of the protocol on {reference}."), ""
 
 
 def _on_one_arm(patient: Patient, arm: str | None) -> Patient:

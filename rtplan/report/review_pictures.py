@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rtplan.domain import Image, Structure
 from rtplan.imaging.contour import mask_on
 from rtplan.report.content import Picture
-from rtplan.report.figures import COLOURS, DASHES, empty_figure, picture, style
+from rtplan.report.figures import COLOURS, empty_figure, picture, style
 from rtplan.report.planes import Plane, display_axes, outline, planes, sample, section
 from rtplan.report.slices import window_of
 
@@ -25,6 +25,8 @@ AROUND_MM, LEAST_MM = 25.0, 90.0
 #: Where the axial slices lie, as shares of the slices that bear the structure.
 LEVELS = ((1 / 6, "lower part"), (1 / 2, "middle"), (5 / 6, "upper part"))
 VIEWS = (*(f"axial, {words}" for _, words in LEVELS), "coronal", "sagittal")
+#: Colour of the contour: told from greys by all kinds of colour vision.
+LINE = COLOURS[3]
 SIZE_PX, SIDE_MM, DPI = 420, 60.0, 420 / (60.0 / 25.4)
 
 _ONE_AT_A_TIME = Lock()  # matplotlib's settings are the process's
@@ -100,8 +102,8 @@ def review_picture(structure: Structure, name: str, image: Image, view: View) ->
             np.nan_to_num(values, nan=low), cmap="gray", vmin=low, vmax=high,
             extent=plane.extent, interpolation="bilinear", aspect="equal",
         )  # fmt: skip
-        line = LineCollection(list(lines), colors=[COLOURS[0]], linestyles=[DASHES[0]], linewidths=1.4)
-        line.set_path_effects([withStroke(linewidth=2.4, foreground="black", alpha=0.6)])
+        line = LineCollection(list(lines), colors=[LINE], linewidths=1.6)
+        line.set_path_effects([withStroke(linewidth=3.0, foreground="black", alpha=0.6)])
         axes.add_collection(line, autolim=False)
         _letters(axes, plane)
         return picture(figure, caption=view.name, alt=alt_of(structure.name, name, view), dpi=DPI)

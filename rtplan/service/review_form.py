@@ -62,12 +62,12 @@ def review_of(
     problems = (
         {"reader": "The form holds fields that it does not have; load the page again."} if strangers else {}
     )
+    label = _label(form.get("reader", ""), problems)
     scores = [_score(form, field_of(rank), name, problems) for rank, name in enumerate(names)]
     plan = _plan(form, problems)
     fields: dict[str, Any] = {"structures": tuple(s for s in scores if s is not None), "plan": plan}
     if not problems and not fields["structures"] and plan is None:
         problems["plan-decision"] = "Nothing is reviewed yet: score a structure or judge the plan."
-    label = _label(form.get("reader", ""), problems)
     return (None, problems) if problems else (Review(reader=label, time=time, **fields), {})
 
 

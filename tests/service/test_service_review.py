@@ -13,7 +13,7 @@ from PIL import Image as Pixels
 from rtplan.case.review import Review, StructureScore, read
 from rtplan.case.review_save import add
 from rtplan.errors import FormatError, StructureError
-from rtplan.report.figures import COLOURS
+from rtplan.report.review_pictures import LINE
 from rtplan.service.review import serve
 
 from .conftest import MARKUP
@@ -94,8 +94,8 @@ def test_a_picture_shows_the_contour(visitor):
     assert (status, headers["Content-Type"]) == (200, "image/png")
     pixels = np.asarray(Pixels.open(io.BytesIO(png)).convert("RGB")).astype(int)
     assert pixels.shape == (420, 420, 3)
-    orange = np.array([int(COLOURS[0][n : n + 2], 16) for n in (1, 3, 5)])
-    rows, columns = np.nonzero((np.abs(pixels - orange) < 12).all(axis=-1))
+    colour = np.array([int(LINE[n : n + 2], 16) for n in (1, 3, 5)])
+    rows, columns = np.nonzero((np.abs(pixels - colour) < 12).all(axis=-1))
     step = 90.0 / 420  # 40 mm and 25 mm to either side
     assert np.ptp(columns) * step == pytest.approx(40.0, abs=5.0)
     assert np.ptp(rows) * step == pytest.approx(40.0, abs=5.0)
