@@ -107,8 +107,15 @@ def write_case(patient: Patient, folder: Path) -> Case:
     )
 
 
-def read_case(folder: Path) -> Case:
+def read_case(folder: Path, facts: KeptPatient | None = None) -> Case:
     """Return the case of a finished out folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The out folder.
+    facts : KeptPatient, optional
+        What `read_facts` says, less the images and doses that need not be read.
 
     Raises
     ------
@@ -118,7 +125,7 @@ def read_case(folder: Path) -> Case:
         If a volume does not lie where the case says.
     """
     place = folder / FOLDER
-    facts = _facts(place / FACTS)
+    facts = facts or read_facts(folder)
     arrays = _read_regions(place / REGIONS)
     structures = {s.name: _structure(s, n, arrays, place) for n, s in enumerate(facts.structures)}
     registrations = tuple(_registration(r, n, arrays, place) for n, r in enumerate(facts.registrations))
@@ -157,7 +164,9 @@ def _file(kind: str, name: str, base_gy: float | None) -> str:
     return f"{name}.mha" if kind == "image" else f"{stem}_{name}.mha"
 
 
-def _facts(path: Path) -> KeptPatient:
+def read_facts(folder: Path) -> KeptPatient:
+    """Return what is kept of a patient beside the volumes; raises FormatError as `read_case`."""
+    path = folder / FOLDER / FACTS
     if not path.is_file():
         raise FormatError(
             "There is no finished case here (no volumes/patient.json).",

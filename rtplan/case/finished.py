@@ -1,25 +1,20 @@
-"""A finished run's out folder read back: the planning image, its structures, findings and notices."""
+"""A finished run as it is shown for review: one image, the structures, findings and notices."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from rtplan.case.manifest import Manifest
-from rtplan.case.review import MANIFEST, run_of
-from rtplan.domain import Finding, Image, Notice, Patient
+from rtplan.case.archive import read_case, read_facts
+from rtplan.case.kept import KeptPatient
+from rtplan.case.review import run_of
+from rtplan.domain import Image, Patient, Registration, Structure
 from rtplan.domain.patient import ARMS
-from rtplan.errors import FormatError, RtplanError, StructureError
-from rtplan.io import header as hd
-from rtplan.io import nifti, rtstruct
+from rtplan.errors import StructureError
+from rtplan.report.planes import frame_of, join
 
-_AGAIN = "run rtplan run again into a new folder."
-STRUCTURES = "dicom/RS.dcm"
+#: Kinds of structures that nobody draws for a patient: they carry a rule of rtplan.
+NOT_DRAWN = ("CONTROL", "SUPPORT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +25,11 @@ class FinishedRun:
     ----------
     folder : Path
         The out folder.
-    manifest : Manifest
-        Who and what made it.
     patient : Patient
-        With the image on which the structures are shown as its only one, the structures of ``dicom/RS.dcm``,
-        findings and notices; without doses and plan.
+        With one image, on which the structures are shown, and without doses.
     """
 
     folder: Path
-    manifest: Manifest
     patient: Patient
 
     @property
@@ -46,120 +37,44 @@ class FinishedRun:
         """Name of the image on which the structures are shown."""
         return next(iter(self.patient.images))
 
+    @property
+    def image(self) -> Image:
+        """The image on which the structures are shown."""
+        return self.patient.images[self.image_name]
+
+    def link(self, structure: Structure) -> Registration | None:
+        """Return what brings a structure onto the image, as far as it is there and needed."""
+        return join(self.patient, frame_of(structure), self.image.grid.frame_of_reference)
+
 
 def open_run(folder: Path) -> FinishedRun:
-    """Read a finished run's out folder.
+    """Read from a finished run's out folder what a reviewer sees.
 
     Raises
     ------
     FormatError
         If it is no finished run, or one of its files does not parse.
+    GeometryMismatch
+        If the image does not lie where the run says.
     StructureError
-        If it holds no structures, or no image in their frame of reference.
+        If it holds no image or no structures.
     """
     run_of(folder)
-    manifest = _manifest(folder / MANIFEST)
-    path = folder / STRUCTURES
-    if not path.is_file():
+    facts = read_facts(folder)
+    drawn = [structure.name for structure in facts.structures if structure.kind not in NOT_DRAWN]
+    if not facts.images or not drawn:
         raise StructureError(
-            "The run wrote no structures, so there is nothing to look at.",
+            f"The run holds no {'structures' if facts.images else 'image'}, so there is nothing to look at.",
             where=str(folder),
             action="run rtplan run with structures (--structures RS.dcm) into a new folder.",
         )
-    drawn = rtstruct.read(path)
-    name = _shown(folder, manifest, drawn.frame)
-    image = nifti.read_volume(
-        folder / "volumes" / f"{name}.mha",
-        kind="CT" if name in ARMS else "MR",
-        frame_of_reference=drawn.frame,
-    )
-    assert isinstance(image, Image)
-    patient = Patient(
-        images={name: image},
-        structures={structure.name: structure for structure in drawn.structures},
-        findings=read_findings(folder),
-        notices=read_notices(folder),
-    )
-    return FinishedRun(folder, manifest, patient)
+    name = _shown(facts)
+    alone = {"images": {name: facts.images[name]}, "doses": {}, "spreads": {}}
+    return FinishedRun(folder, read_case(folder, facts.model_copy(update=alone)).patient)
 
 
-def read_findings(folder: Path) -> tuple[Finding, ...]:
-    """Return the findings of ``findings.json``; raise FormatError when it does not parse."""
-    rows = _rows(folder / "findings.json", "findings")
-    try:
-        return tuple(Finding(**{**row, "interval95": _pair(row.get("interval95"))}) for row in rows)
-    except (TypeError, ValueError, FormatError):
-        raise _broken(folder / "findings.json") from None
-
-
-def read_notices(folder: Path) -> tuple[Notice, ...]:
-    """Return the notices of ``notices.json``; raise FormatError when it does not parse."""
-    rows = _rows(folder / "notices.json", "notices")
-    try:
-        plain = [{**row, **row["where"]} for row in rows]
-        return tuple(Notice(**{k: v for k, v in row.items() if k != "where"}) for row in plain)
-    except (TypeError, KeyError):
-        raise _broken(folder / "notices.json") from None
-
-
-def _manifest(path: Path) -> Manifest:
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except ValidationError:
-        raise _broken(path) from None
-
-
-def _rows(path: Path, name: str) -> list[Mapping[str, Any]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))[name]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise _broken(path) from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _broken(path)
-    return rows
-
-
-def _pair(ends: Any) -> tuple[float, float] | None:
-    if ends is None:
-        return None
-    low, high = ends
-    return float(low), float(high)
-
-
-def _broken(path: Path) -> FormatError:
-    return FormatError("A file of the run is missing or does not parse.", where=str(path), action=_AGAIN)
-
-
-def _shown(folder: Path, manifest: Manifest, frame: str) -> str:
-    """Return the image on which the structures are shown: what was planned on, or the MR they lie on.
-
-    Volume files do not bear their frame of reference; that of the arms stands in their DICOM.
-    """
-    there = {path.stem for path in (folder / "volumes").glob("*.mha")}
-    there = {name for name in there if not name.startswith(("dose_", "relative_"))} - {
-        "uncertainty",
-        "labels",
-    }
-    arms = [name for name in ARMS if name in there]
-    others = sorted(there - set(arms))
-    planned = manifest.settings.get("plan_on")
-    if arms and _frame_of_arms(folder) in ("", frame):
-        first = "CT" if "CT" in arms else "SynCT"
-        return next(name for name in (planned, first, *arms) if name in arms)
-    if len(others) != 1:
-        raise StructureError(
-            "The structures lie in another frame of reference than the planning image.",
-            where=str(folder / STRUCTURES),
-            action="run again with structures that were drawn on the planning image.",
-        )
-    return others[0]
-
-
-def _frame_of_arms(folder: Path) -> str:
-    """Return the frame of reference of the arms; empty where no DICOM says it."""
-    for path in (*sorted(folder.glob("dicom/RD_*.dcm")), *sorted(folder.glob("dicom/CT_*/*.dcm"))):
-        try:
-            return hd.uid(hd.read(path), "FrameOfReferenceUID")
-        except RtplanError:
-            raise _broken(path) from None
-    return ""
+def _shown(facts: KeptPatient) -> str:
+    """Return the image on which the structures are shown: what was planned on, CT, synthetic CT, the rest."""
+    planned = facts.plan.made_on if facts.plan else ""
+    ranked = (planned, "CT", "SynCT", *ARMS, *facts.images)
+    return next(name for name in ranked if name in facts.images)

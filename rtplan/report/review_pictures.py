@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from rtplan.domain import Image, Structure
+from rtplan.domain import Image, Registration, Structure
 from rtplan.imaging.contour import mask_on
 from rtplan.report.content import Picture
 from rtplan.report.figures import COLOURS, empty_figure, picture, style
@@ -40,25 +40,32 @@ class View:
     plane: Plane
 
 
-def views_of(structure: Structure, image: Image) -> tuple[View, ...]:
+def views_of(structure: Structure, image: Image, link: Registration | None = None) -> tuple[View, ...]:
     """Return the planes that show a structure, all to one scale; none where it lies beside the image.
 
     Parameters
     ----------
     structure : Structure
-        In the image's frame of reference.
+        Contours or a mask.
     image : Image
         Whose slices are shown: every plane goes through voxel centres that the structure covers.
+    link : Registration, optional
+        Takes the structure's frame of reference to the image's.
 
     Returns
     -------
     tuple of View
         In the order of `VIEWS`. The axial ones lie in a lower, a middle and an upper slice of the structure;
         coronal and sagittal go through the median of its voxels, so that they cut it even when it is bent.
+
+    Raises
+    ------
+    GeometryMismatch
+        If the structure lies in another frame of reference and no registration is given.
     """
     grid = image.grid
     axes = display_axes(grid)
-    points = grid.to_patient(np.argwhere(mask_on(structure, grid).array)) @ axes
+    points = grid.to_patient(np.argwhere(mask_on(structure, grid, link).array)) @ axes
     if not len(points):
         return ()
     low, high = points.min(axis=0), points.max(axis=0)
@@ -76,23 +83,27 @@ def views_of(structure: Structure, image: Image) -> tuple[View, ...]:
     return (*shown, View("coronal", coronal), View("sagittal", sagittal))
 
 
-def review_picture(structure: Structure, name: str, image: Image, view: View) -> Picture:
+def review_picture(
+    structure: Structure, name: str, image: Image, view: View, link: Registration | None = None
+) -> Picture:
     """Return one view of a structure's contour on an image.
 
     Parameters
     ----------
     structure : Structure
-        In the image's frame of reference.
+        Contours or a mask.
     name : str
         The image's name.
     image : Image
         What is shown in grey; black beside it.
     view : View
         See `views_of`.
+    link : Registration, optional
+        Takes the structure's frame of reference to the image's.
     """
     plane = view.plane
     values = sample(image, plane)
-    lines = outline(section(structure, plane, image.grid), plane)
+    lines = outline(section(structure, plane, image.grid, link), plane)
     low, high = window_of(image, [values])
     with _ONE_AT_A_TIME, style():
         figure = empty_figure(SIDE_MM, SIDE_MM)

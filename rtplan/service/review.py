@@ -11,12 +11,13 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+
 from rtplan.case import review_save
-from rtplan.case.finished import FinishedRun, open_run
+from rtplan.case.finished import NOT_DRAWN, FinishedRun, open_run
 from rtplan.case.review import LONGEST_LABEL, LONGEST_REMARK, SCORES, Review, read
-from rtplan.domain import Contours, Structure
-from rtplan.errors import RtplanError, StructureError
-from rtplan.imaging.contour import mask_on
+from rtplan.domain import Mask, Structure
+from rtplan.errors import GeometryMismatch, RtplanError, StructureError
 from rtplan.imaging.planes import volume_cc
 from rtplan.report.review_page import (
     Filled,
@@ -42,7 +43,7 @@ from rtplan.service.review_form import (
 )
 
 _PICTURE = re.compile(r"/picture/s([0-9]{1,4})-([0-9])\.png")
-_TYPES = {"ORGAN": "organ", "EXTERNAL": "outline of the body", "CONTROL": "help structure"}
+_TYPES = {"ORGAN": "organ", "EXTERNAL": "outline of the body"}
 
 
 def serve(folder: Path, *, port: int = 0, reader: str = "") -> LoopbackServer:
@@ -105,15 +106,20 @@ class Desk:
     @cached_property
     def structures(self) -> tuple[Structure, ...]:
         """The structures in the order of the form: targets, organs, the rest."""
-        there = self.run.patient.structures
+        drawn = {n: s for n, s in self.run.patient.structures.items() if s.kind not in NOT_DRAWN}
         first = chosen(self.run.patient)
-        return tuple(there[name] for name in (*first, *(n for n in there if n not in first)))
+        return tuple(drawn[name] for name in (*first, *(n for n in drawn if n not in first)))
 
     @cached_property
     def views(self) -> tuple[tuple[View, ...], ...]:
-        """The views of each structure."""
-        image = self.run.patient.images[self.run.image_name]
-        return tuple(views_of(structure, image) for structure in self.structures)
+        """The views of each structure; none of one that cannot be brought onto the image."""
+        return tuple(self._views(structure) for structure in self.structures)
+
+    def _views(self, structure: Structure) -> tuple[View, ...]:
+        try:
+            return views_of(structure, self.run.image, self.run.link(structure))
+        except (GeometryMismatch, StructureError):
+            return ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -124,9 +130,8 @@ class Desk:
     def sheet(self) -> Sheet:
         """All that stands on the form whoever fills it in."""
         goals, why = goals_of(self.run.patient)
-        keys = [f.patient for f in self.run.patient.findings if f.patient]
         return Sheet(
-            run=keys[0] if keys else "this run",
+            run=self.run.patient.key,
             image=self.run.image_name,
             subjects=tuple(self._subject(rank) for rank in range(len(self.structures))),
             goals=goals,
@@ -149,11 +154,11 @@ class Desk:
         return Subject(field_of(rank), structure.name, about, shots)
 
     def _volume(self, structure: Structure) -> str:
-        grid = self.run.patient.images[self.run.image_name].grid
+        region = structure.region
+        if isinstance(region, Mask):
+            return f"{np.count_nonzero(region.array) * region.grid.voxel_cc:.1f} cc"
         try:
-            if isinstance(structure.region, Contours):
-                return f"{volume_cc(structure.region, grid.spacing_zyx_mm[0]):.1f} cc"
-            return f"{mask_on(structure, grid).array.sum() * grid.voxel_cc:.1f} cc"
+            return f"{volume_cc(region, self.run.image.grid.spacing_zyx_mm[0]):.1f} cc"
         except StructureError as wrong:
             return f"volume not evaluable: {wrong.message}"
 
@@ -199,10 +204,9 @@ class Desk:
         if rank >= len(self.structures) or n >= len(self.views[rank]):
             return _nothing_here()
         if (rank, n) not in self.pictures:
-            name = self.run.image_name
-            image = self.run.patient.images[name]
-            drawn = review_picture(self.structures[rank], name, image, self.views[rank][n])
-            self.pictures[rank, n] = drawn.png
+            structure, run = self.structures[rank], self.run
+            view, link = self.views[rank][n], run.link(structure)
+            self.pictures[rank, n] = review_picture(structure, run.image_name, run.image, view, link).png
         return Response(self.pictures[rank, n], kind="image/png")
 
     def _report(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
-from rtplan.case import export, tables
+from rtplan.case.archive import write_case
 from rtplan.case.manifest import Manifest
 from rtplan.domain import Finding, Grid, Image, Mask, Patient, Source, Structure
 from rtplan.report.page import render
@@ -48,9 +48,7 @@ def small_patient():
 
 def write_run(patient, folder):
     folder.mkdir()
-    tables.write_findings(patient, folder)
-    export.write_volumes(patient, folder / "volumes")
-    export.write_dicom(patient, folder / "dicom")
+    write_case(patient, folder)
     (folder / "report.html").write_text(render(patient, {}), encoding="utf-8")
     manifest = Manifest(
         schema=1, rtplan_version="0", command="run", settings={"plan_on": None}, seed=1, device="cpu",

@@ -70,7 +70,7 @@ def test_save_and_finish_ends_with_0_and_an_interrupt_with_130(out):
     ("spoil", "said"),
     [
         (lambda out: (out / "manifest.json").unlink(), "no finished run here"),
-        (lambda out: (out / "dicom/RS.dcm").unlink(), "wrote no structures"),
+        (lambda out: (out / "volumes/patient.json").unlink(), "no finished case here"),
         (lambda out: (out / "review.json").write_text("{"), "do not parse"),
     ],
 )

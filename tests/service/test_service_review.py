@@ -4,19 +4,22 @@ import io
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image as Pixels
 
+from rtplan.case.finished import open_run
 from rtplan.case.review import Review, StructureScore, read
 from rtplan.case.review_save import add
+from rtplan.domain import Grid, Mask, Plan, Prescription, Registration, Structure
 from rtplan.errors import FormatError, StructureError
-from rtplan.report.review_pictures import LINE
+from rtplan.report.review_pictures import LINE, views_of
 from rtplan.service.review import serve
 
-from .conftest import MARKUP
+from .conftest import FRAME, MARKUP, Visitor, running, small_patient, write_run
 
 GOOD = {"reader": "A", "s0-score": "3", "s0-remark": "apex", "s1-score": "1", "s1-kind": "partial overlap"}
 
@@ -217,28 +220,58 @@ def test_a_folder_that_is_no_finished_run_is_refused(out, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "said"),
-    [
-        ("dicom/RS.dcm", StructureError, "no structures"),
-        ("findings.json", FormatError, "missing or does not parse"),
-        ("notices.json", FormatError, "missing or does not parse"),
-        ("volumes/CT.mha", StructureError, None),
-    ],
+    "name", ["findings.json", "notices.json", "volumes/CT.mha", "volumes/patient.json", "volumes/patient.npz"]
 )
-def test_a_run_that_lacks_a_file(out, name, error, said):
-    (out / name).unlink()
-    if said is None:  # another arm is shown instead
-        with serve(out):
-            return
-    with pytest.raises(error, match=said):
+@pytest.mark.parametrize("text", [None, "", "[]", '{"findings": 3, "notices": 3}'])
+def test_a_run_that_lacks_a_file_or_has_a_broken_one_is_refused(out, name, text):
+    if text is None:
+        (out / name).unlink()
+    else:
+        (out / name).write_text(text, encoding="utf-8")
+    with pytest.raises(FormatError):
         serve(out)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "findings.json", "notices.json"])
-@pytest.mark.parametrize(
-    "text", ["", "[]", '{"findings": 3, "notices": 3}', '{"findings": [{}], "notices": [{}]}']
-)
-def test_a_run_with_a_broken_file_is_refused(out, name, text):
-    (out / name).write_text(text, encoding="utf-8")
-    with pytest.raises(FormatError, match="missing or does not parse"):
-        serve(out)
+def test_what_was_planned_on_is_shown_and_a_mr_where_there_is_no_arm(tmp_path):
+    whole = small_patient()
+    planned = replace(whole, plan=Plan(Prescription({"PTVp_7700": 77.0}, 35), (), made_on="CT0"))
+    mr = replace(whole, images={"T2w": replace(whole.images["CT"], modality="MR")})
+    for name, patient in (("CT0", planned), ("T2w", mr)):
+        write_run(patient, tmp_path / name)
+        assert open_run(tmp_path / name).image_name == name
+
+
+def test_help_structures_are_not_for_review_and_a_run_without_others_is_refused(tmp_path):
+    whole = small_patient()
+    rectum = whole.structures["Rectum"]
+    gas = replace(rectum, name="zGas", kind="CONTROL")
+    write_run(replace(whole, structures={"Rectum": rectum, "zGas": gas}), tmp_path / "both")
+    with running(serve(tmp_path / "both")) as server:
+        page = Visitor(server).get()[2]
+    assert "Rectum" in page
+    assert "zGas" not in page
+    write_run(replace(whole, structures={"zGas": gas}), tmp_path / "alone")
+    with pytest.raises(StructureError, match="no structures"):
+        serve(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_structure_drawn_on_another_image_is_shown_through_the_registration_or_not_at_all(tmp_path, joined):
+    """The registration moves what lies in the MR's frame by 12 mm to the left."""
+    whole = small_patient()
+    target = whole.structures["PTVp_7700"]
+    grid = target.region.grid
+    other = Structure("CTVp", "CTV", Mask(Grid(grid.shape, grid.affine, FRAME + ".9"), target.region.array))
+    matrix = np.eye(4)
+    matrix[0, 3] = 12.0
+    links = (Registration(FRAME + ".9", FRAME, matrix, "rigid", {}),) if joined else ()
+    write_run(replace(whole, structures={"CTVp": other}, registrations=links), tmp_path / "out")
+    with running(serve(tmp_path / "out")) as server:
+        page = Tags(Visitor(server).get()[2])
+        assert len(page.all("img")) == (5 if joined else 0)
+        assert ("cannot be shown" in page.text) != joined
+        if joined:
+            (view, *_) = views_of(other, whole.images["CT"], links[0])
+            assert view.plane.grid.to_patient(np.array(view.plane.grid.shape) / 2)[0] == pytest.approx(
+                12, abs=3
+            )
