@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -146,6 +147,7 @@ def one_by_one(structures: list[Structure], dose: Dose) -> tuple[list[str], np.n
 
 
 def main() -> None:
+    load = os.getloadavg()[0]
     dose, structures = case()
     full(structures[0], dose)
     rows, ours, theirs = one_by_one(structures, dose)
@@ -161,7 +163,8 @@ def main() -> None:
         f"least of {REPEATS[0]} repeats of ours (with every curve, the extremes and seven metrics with their",
         f"bounds) and of {REPEATS[1]} of dicompyler-core's (one thread; it knows no other), in one run.",
         "Nothing is kept from one structure to the next, and nothing from one repeat to the next.",
-        f"Cores: {cores()}. Bar: 20× faster.",
+        f"{cores()} cores; {load:.1f} processes ran or waited in the minute before (about 0 where the",
+        "machine is quiet, and only there do the wall times mean something). Bar: 20× faster.",
         "",
         "| structure | cc | cc, peer | ours, ms | dicompyler-core, ms | ours, wall | theirs, wall |",
         "|---|---|---|---|---|---|---|",

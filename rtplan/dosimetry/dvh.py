@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,7 @@ def _levels(structure: Structure, dose: Dose, settings: Settings) -> Iterator[Ce
 def _first_step(solid: Solid, thickness: float, dose: Dose, settings: Settings) -> float:
     """Return the side of the lattice that about keeps the tolerance (`ERROR`), mm."""
     heights = solid.heights_mm
-    gap = float(np.median(np.diff(heights))) if len(heights) > 1 else thickness
+    gap = median(np.diff(heights).tolist()) if len(heights) > 1 else thickness
     radii = np.concatenate([plane.radii_mm for plane in solid.levels[0]])
     root = min(float((np.pi * (radii**2).sum() * gap) ** (1 / 3)), 1.6 * _middle_radius(radii))
     span, highest = _span(solid, dose)
@@ -153,7 +154,9 @@ def _middle_radius(radii: Float) -> float:
     """Return the median radius; where small rings are many, a part of that which halves the area, mm."""
     radii = np.sort(radii)
     area = np.cumsum(radii * radii)
-    return max(float(np.median(radii)), SMALLEST_PART * float(radii[np.searchsorted(area, 0.5 * area[-1])]))
+    return max(
+        float(median(radii.tolist())), SMALLEST_PART * float(radii[np.searchsorted(area, 0.5 * area[-1])])
+    )
 
 
 def _span(solid: Solid, dose: Dose) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,7 +157,7 @@ class _Split:
 
     @classmethod
     def of(cls, layers: Layers, lattice: Lattice) -> _Split:
-        thick = float(np.median(layers.thick_mm)) > THICK * lattice.step_mm
+        thick = median(layers.thick_mm.tolist()) > THICK * lattice.step_mm
         return cls(len(layers.height_mm), lattice.shape, 2 if thick else 1)
 
     def places(self, lattice: Lattice, layers: Layers) -> tuple[Float, Float, Float]:

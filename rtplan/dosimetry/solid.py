@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -299,20 +300,19 @@ def _plainly_meet(pairs: Sequence[tuple[Float, Float]]) -> NDArray[np.bool_]:
 def _linked(planes: list[Plane], heights: Float) -> tuple[Plane, ...]:
     """Say for every ring whether it goes on into the next plane up and down."""
     gaps = np.diff(heights)
-    widest = BRIDGED_GAPS * float(np.median(gaps)) if len(gaps) else 0.0
+    widest = BRIDGED_GAPS * median(gaps.tolist()) if len(gaps) else 0.0
     up = [[False] * len(plane.rings) for plane in planes]
     down = [[False] * len(plane.rings) for plane in planes]
-    order = np.searchsorted(heights, [plane.height_mm - 1e-9 for plane in planes])
+    order = np.searchsorted(heights, [plane.height_mm - 1e-9 for plane in planes]).tolist()
     chosen: list[tuple[int, int, int]] = []
+    pairs = []
     for k, (lower, upper) in enumerate(pairwise(planes)):
         if order[k + 1] - order[k] > 1 or upper.height_mm - lower.height_mm > widest:
             continue
-        chosen += [(k, i, j) for i in range(len(lower.rings)) for j in range(len(upper.rings))]
-    pairs = []
-    for k, i, j in chosen:
-        lower, upper = planes[k], planes[k + 1]
-        pair = lower.rings[i], upper.rings[j]
-        pairs.append(pair if lower.radii_mm[i] < upper.radii_mm[j] else pair[::-1])
+        for i, ring in enumerate(lower.rings):
+            for j, other in enumerate(upper.rings):
+                chosen.append((k, i, j))
+                pairs.append((ring, other) if lower.radii_mm[i] < upper.radii_mm[j] else (other, ring))
     plain = _plainly_meet(pairs) if pairs else ()
     for (k, i, j), pair, sure in zip(chosen, pairs, plain, strict=True):
         if sure or (not (up[k][i] and down[k + 1][j]) and meet(*pair)):
