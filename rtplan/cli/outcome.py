@@ -65,7 +65,7 @@ def command(
         assert structures is not None
         organ = from_dose(dose, fractions, structures, asked)
         reference = None if against is None else from_dose([against], fractions, structures, asked)
-    use = Use(site, endpoint, organ.name)
+    use = Use(site.strip().casefold().replace(" ", "_"), endpoint, organ.name)
     question = Question(parameters, use, not no_eqd2, samples, seed)
     findings = single_findings(question, organ.seen, None if reference is None else reference.seen)
     if as_json:

@@ -12,6 +12,7 @@ from rtplan.dosimetry.parameters import ParameterSet
 from rtplan.dosimetry.parts import Answers, Budget, Exposure, Told, budget_of
 from rtplan.dosimetry.population import RELATIVE_ONLY, Use, relative_only
 from rtplan.dosimetry.risk import source_of
+from rtplan.errors import DoseError
 
 STEP = "outcome"
 #: Part of an organ that the dose must cover for a model of relative volume.
@@ -98,6 +99,14 @@ def single_findings(question: Question, organ: Seen, reference: Seen | None = No
 
 
 def _outcome(question: Question, seen: Seen) -> Outcome:
+    kind = getattr(seen.histogram, "kind", "physical")
+    if seen.fractions is None and kind == "physical" and question.use_eqd2:
+        raise DoseError(
+            "The number of fractions is unknown: neither EQD2 nor the use outside the set's fractionation "
+            "can be told.",
+            where=question.parameters.name,
+            action="give it (--fractions N), or take the physical dose as it is, knowingly (--no-eqd2).",
+        )
     outcome = evaluate(
         question.parameters, seen.histogram, seen.fractions, use_eqd2=question.use_eqd2, use=question.use
     )

@@ -88,6 +88,10 @@ def test_what_is_unknown_or_of_another_organ_site_or_endpoint_is_refused(export,
     for words, said in refusals:
         assert said in run(capsys, *words, code=1).err
     assert "0815" not in run(capsys, *dvh, *QUANTEC, code=1).err
+    tucker = (*dvh, "--model", "rectum_late_g2_tucker2007")
+    assert "number of fractions is unknown" in run(capsys, *tucker, code=1).err
+    assert findings(capsys, *tucker, "--no-eqd2")[0]["detail"]["fractions"] is None
+    assert findings(capsys, *dvh, *QUANTEC, "--fractions", 20, "--site", "Prostate")[0]["value"] > 0
     run(capsys, *dvh, *QUANTEC, "--fractions", 20, "--fractions", 5, code=2)
     run(capsys, *dvh, *QUANTEC, "--factor", "age=old", code=2)
 
