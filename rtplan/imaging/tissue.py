@@ -107,6 +107,12 @@ def gas_of(density: Image, body: Mask, rules: ClassRules | None = None) -> Mask:
     return Mask(body.grid, core)
 
 
+def under_skin(body: Mask, voxels: int) -> Mask:
+    """Return the body without its outermost voxels; where the image ends, the body is thought to go on."""
+    inner = ndimage.binary_erosion(body.array, iterations=voxels, border_value=1)
+    return Mask(body.grid, inner)
+
+
 def load_toml(name: str, kind: type[Model]) -> Model:
     """Return a file of the shelf as a checked model.
 

@@ -12,8 +12,11 @@ from rtplan.domain.nomenclature import EXTERNAL, SUPPORT
 from rtplan.imaging.bulk import ArmRules, BulkModel, GasRule, bulk_arms, conform, load_bulk
 from rtplan.imaging.contour import mask_on
 from rtplan.imaging.resample import resample
-from rtplan.imaging.tissue import classes_of, load_rules
+from rtplan.imaging.tissue import classes_of, load_rules, under_skin
 from rtplan.steps.reference import reference_image
+
+#: As deep as this, voxels share air and tissue and read like gas.
+SKIN_VOXELS = 2
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,10 @@ class MakeBulkArms:
         present = {name: patient.images[name] for name in patient.arms if name not in made}
         arms = {name: conform(_on(arm, base), shared) for name, arm in {**present, **made}.items()}
         patient = patient.with_images(**arms)
-        notices = [*_class_notices(origin, models, made), *_gas_notice(gas, self.gas, reference is not None)]
+        notices = [
+            *_class_notices(origin, models, made),
+            *_gas_notice(gas, body, self.gas, reference is not None),
+        ]
         return patient.with_notices(*notices)
 
 
@@ -104,16 +110,24 @@ def _class_notices(origin: str, models: list[BulkModel], made: dict[str, Image])
     return notices
 
 
-def _gas_notice(gas: Mask | None, rule: GasRule, has_reference: bool) -> list[Notice]:
-    """Say how much gas was found and what became of it."""
+def _gas_notice(gas: Mask | None, body: Mask, rule: GasRule, has_reference: bool) -> list[Notice]:
+    """Say how much was read as gas, how much of that is the skin's partial volume, and what became of it."""
     if gas is None or not gas.array.any():
         return []
-    volume_cc = float(np.count_nonzero(gas.array)) * gas.grid.voxel_cc
-    becomes = "water (0 HU)" if rule == "water" or not has_reference else "the reference's value"
+    deep = under_skin(body, SKIN_VOXELS).array
+    within, at_skin = (np.count_nonzero(gas.array & part) * gas.grid.voxel_cc for part in (deep, ~deep))
+    becomes = (
+        "counts as water (0 HU)" if rule == "water" or not has_reference else "takes the reference's value"
+    )
+    skin = (
+        f"; so does {at_skin:.1f} cc within {SKIN_VOXELS} voxels of the skin, which hold air and tissue "
+        "and read like gas"
+    )
     return [
         Notice(
             "GAS_RULE",
             "info",
-            f"{volume_cc:.1f} cc of gas inside the body is {becomes} in every arm, the reference included.",
+            f"{within:.1f} cc of gas inside the body {becomes} in every arm, the reference included"
+            f"{skin if at_skin else ''}.",
         )
     ]

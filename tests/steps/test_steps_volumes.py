@@ -167,6 +167,20 @@ def test_arms_differ_from_the_reference_only_on_the_support(gas) -> None:
     assert {"CLASSES_FROM_DENSITY", "GAS_RULE"} <= set(codes(done))
 
 
+@pytest.mark.parametrize("skin_hu", [-500.0, -100.0])
+def test_the_gas_notice_tells_gas_from_the_partial_volume_of_the_skin(skin_hu) -> None:
+    """A column of gas of 4 x 4 voxels through 10 slices, in a body of 20 x 20 with a skin one voxel thick."""
+    grid = Grid.axial((10, 30, 30), (3.0, 2.0, 2.0), (0.0, 0.0, 0.0), "f")
+    body, inner, gas = (np.zeros(grid.shape, bool) for _ in range(3))
+    body[:, 5:25, 5:25] = inner[:, 6:24, 6:24] = gas[:, 13:17, 13:17] = True
+    hu = np.where(gas, -900.0, np.where(inner, 40.0, np.where(body, skin_hu, -1000.0)))
+    outline = Structure("External", "EXTERNAL", Mask(grid, body))
+    done = MakeBulkArms()(Patient(images={"CT": Image(grid, hu, "CT")}, structures={"External": outline}))
+    (said,) = (notice.message for notice in done.notices if notice.code == "GAS_RULE")
+    assert "1.9 cc of gas inside the body counts as water" in said  # 16 x 10 voxels of 0.012 cc
+    assert ("9.1 cc within 2 voxels of the skin" in said) == (skin_hu < -300.0)  # 76 x 10 voxels
+
+
 def test_from_an_mr_alone_only_arms_without_classes_are_made() -> None:
     _, mr = phantom()
     done = pipeline.run((FindBody(), MakeBulkArms()), Patient(images={"T2w": mr}))
