@@ -19,6 +19,17 @@ def command(
     Example: rtplan report out/demo
     """
     from rtplan.case.rendering import report_again
+    from rtplan.errors import FormatError
+    from rtplan.study.report import is_study, study_report
 
-    for path in report_again(out, pseudonyms=pseudonym):
+    if not is_study(out):
+        made = report_again(out, pseudonyms=pseudonym)
+    elif pseudonym is None:
+        made = study_report(out)
+    else:
+        raise FormatError(
+            "A study's report names no patient but by his key.",
+            action="leave --pseudonym out; rtplan study takes it, and its keys become the pseudonyms.",
+        )
+    for path in made:
         typer.echo(str(path))

@@ -148,6 +148,8 @@ class Content:
         The arms at a glance.
     blocks : tuple of Block
         The rest, in order.
+    footer : str
+        Under the page.
     """
 
     title: str
@@ -157,3 +159,4 @@ class Content:
     facts: tuple[Fact, ...]
     glance: Table | None
     blocks: tuple[Block, ...]
+    footer: str = "Made by rtplan. Numbers with their full precision stand in findings.csv and findings.json."

@@ -41,9 +41,14 @@ SEVERITIES: Mapping[str, str] = {"refuse": "Refused", "warn": "Warning", "info":
 
 
 def notices_block(patient: Patient) -> Block:
-    """Return the notices, the gravest first; equal ones once, with how often and where."""
+    """Return a patient's notices, as `notices_of`."""
+    return notices_of(patient.notices)
+
+
+def notices_of(notices: Iterable[Notice]) -> Block:
+    """Return notices, the gravest first; equal ones once, with how often and where."""
     groups: dict[tuple[str, str, str, str], list[Notice]] = {}
-    for notice in patient.notices:
+    for notice in notices:
         groups.setdefault((notice.severity, notice.code, notice.message, notice.action), []).append(notice)
     order = list(SEVERITIES)
     messages = [

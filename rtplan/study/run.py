@@ -22,6 +22,7 @@ from rtplan.evaluation.study_file import NAME, StudyFile, StudyPatient, read_stu
 from rtplan.study.digital import demand_site
 from rtplan.study.members import Member, members_of
 from rtplan.study.one import clear_unfinished
+from rtplan.study.report import study_report
 from rtplan.study.settings import StudySettings
 from rtplan.study.table import write_cohort
 from rtplan.study.workers import run_members
@@ -101,6 +102,7 @@ def _finish(
     write_cohort(found, temporary)
     os.replace(temporary, out / TABLE)
     _write(out, study)
+    study_report(out)
     return study
 
 

@@ -30,7 +30,12 @@ from rtplan.domain import (
     Structure,
 )
 from rtplan.domain.nomenclature import kind_of
+from rtplan.evaluation.agreement import Judging
+from rtplan.evaluation.cohort import agree, risks_of_arms
+from rtplan.evaluation.limits import Bootstrap
+from rtplan.evaluation.study_file import StudyFile, StudyPatient
 from rtplan.report.assemble import assemble
+from rtplan.report.cohort import cohort_content
 from rtplan.report.content import Content
 from rtplan.report.document import document_of
 from rtplan.report.page import page_of
@@ -436,6 +441,94 @@ def mr_only_report(mr_only: Patient) -> Made:
 @pytest.fixture(scope="session")
 def truncated_report(truncated: Patient) -> Made:
     return _made(truncated)
+
+
+RESAMPLES = 199
+OUTCOME = ("rectum_bleeding_g2_quantec2010", "late rectal toxicity, grade >= 2 or bleeding <script>")
+
+
+def cohort_findings(patients: int = 9) -> dict[str, tuple[Finding, ...]]:
+    """Return invented findings of a cohort: risks, dose differences, image errors, one not evaluable."""
+    rng = np.random.default_rng(8)
+    found: dict[str, tuple[Finding, ...]] = {}
+    for n in range(patients):
+        base = 0.02 + 0.004 * n
+        rows = [_cohort_risk("CT", base)]
+        for arm in ("CTpop", "SynCT"):
+            change = float(rng.normal(0.001 if arm == "CTpop" else 0.0002, 0.0003))
+            rows += [_cohort_risk(arm, base + change), _cohort_risk(arm, change, "difference")]
+            for structure, metric, unit, value in (
+                ("PTVp_7700", "MeanDose[%]", "%", 0.8),
+                (None, "IsocentreDose[%]", "%", 0.7),
+                ("PTVp_7700", "D98%[Gy]", "Gy", 0.6),
+                ("Body", "Gamma2%/2mm[%]", "%", 98.0),
+                ("Body", "MAE[HU]", "HU", 40.0),
+                ("Bone", "ME[HU]", "HU", -9.0),
+            ):
+                rows.append(
+                    Finding(metric, value + float(rng.normal(0, 0.2)), unit, "CompareArms", arm=arm,
+                            reference_arm="CT", structure=structure, quantity="difference")
+                )  # fmt: skip
+        if n == 3:
+            rows.append(
+                Finding("V70Gy[%]", None, "%", "x", structure="Bladder", verdict="not_evaluable",
+                        reason="There is no structure Bladder.")
+            )  # fmt: skip
+        found[f"key{n:02d}"] = tuple(rows)
+    return found
+
+
+def _cohort_risk(arm: str, value: float, quantity: str = "value") -> Finding:
+    return Finding(
+        "NTCP", value, "1", "EstimateOutcome", arm=arm, reference_arm="CT", structure="Rectum",
+        quantity=quantity, model=OUTCOME[0], verified=True, detail={"endpoint": OUTCOME[1]},
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def study_of(found: dict[str, tuple[Finding, ...]], margin: float | None = 0.005) -> StudyFile:
+    """Return a finished study of these findings, with one patient who failed."""
+    rows = [StudyPatient(n + 1, key, "done", seconds=10.0 + n) for n, key in enumerate(found)]
+    rows.append(StudyPatient(len(found) + 1, "key99", "failed", "The CT has <b>gaps</b>.", 1.0))
+    judging = Judging(margin, None, Bootstrap(RESAMPLES, 3))
+    return StudyFile(
+        finished=True,
+        rtplan_version="0.1.0",
+        settings={
+            "patients": "phantom",
+            "scenario": {"registration_error_mm": 2.0, "gas_and_bladder_change": True},
+            "protocol": "prostate_boost_flame",
+            "arms": ["CT", "CTpop", "SynCT"],
+            "seed": 3,
+        },
+        statistics={"seed": 3, "resamples": RESAMPLES, "margin_pp": None if margin is None else 100 * margin},
+        patients=tuple(rows),
+        cohort=agree(found, judging),
+        risks=risks_of_arms(found),
+        notices=(Notice("PATIENTS_FAILED", "warn", "1 of 10 patients failed."),),
+    )
+
+
+@dataclass(frozen=True)
+class MadeStudy:
+    """One study's report."""
+
+    study: StudyFile
+    rows: dict[str, tuple[Finding, ...]]
+    content: Content
+    page: str
+    document: bytes
+
+
+@pytest.fixture(scope="session")
+def cohort_report() -> MadeStudy:
+    rows = cohort_findings()
+    study = study_of(rows)
+    said = {"reader": "AB", "time": "2026-01-02", "structure": "Rectum", "remark": "", "decision": None}
+    reviews = {key: [{**said, "score": 4 - n % 2, "kind": None}] for n, key in enumerate(rows)}
+    plan = {**said, "structure": None, "score": None, "kind": None, "decision": "acceptable"}
+    reviews["key00"].append(plan)
+    content = cohort_content(study, rows, reviews)
+    return MadeStudy(study, rows, content, page_of(content), document_of(content))
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -265,46 +262,3 @@ def test_the_same_report_has_the_same_bytes(
     mr_only: Patient, mr_only_report: Any, provenance: dict[str, Any]
 ) -> None:
     assert render(mr_only, provenance) == mr_only_report.page
-
-
-def browse(page: str, folder: Path) -> tuple[list[str], set[str]]:
-    """Load a page in a headless Chromium; return its console's lines and the hosts that were asked for."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
-    folder.mkdir()
-    file, log = folder / "report.html", folder / "net.json"
-    file.write_text(page, encoding="utf-8")
-    quiet = ["disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-             "disable-component-update", "disable-sync", "disable-features=NetworkTimeServiceQuerying",
-             "no-sandbox", "hide-scrollbars", "enable-logging=stderr"]  # fmt: skip
-    call = [browser, "--headless", *(f"--{name}" for name in quiet), f"--user-data-dir={folder / 'profile'}",
-            f"--log-net-log={log}", "--window-size=1200,3000", f"--screenshot={folder / 'shot.png'}",
-            file.as_uri()]  # fmt: skip
-    done = subprocess.run(call, capture_output=True, text=True, timeout=120, check=True)
-    assert (folder / "shot.png").stat().st_size > 5_000
-    hosts = re.findall(r'"url":"(?:https?|wss?)://([^/"]+)', log.read_text(encoding="utf-8"))
-    return [line for line in done.stderr.splitlines() if "CONSOLE" in line], set(hosts)
-
-
-@pytest.fixture(scope="session")
-def own_hosts(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Return the hosts that the browser asks for by itself, whatever the page."""
-    return browse("<!DOCTYPE html><title>blank</title>", tmp_path_factory.mktemp("blank") / "x")[1]
-
-
-@pytest.mark.peer
-@pytest.mark.parametrize("case", ["full_report", "mr_only_report"])
-def test_a_browser_loads_it_without_error_or_request(
-    case: str, request: pytest.FixtureRequest, tmp_path: Path, own_hosts: set[str]
-) -> None:
-    console, hosts = browse(request.getfixturevalue(case).page, tmp_path / "page")
-    assert console == []
-    assert hosts <= own_hosts
-
-
-@pytest.mark.peer
-def test_the_browser_test_would_see_an_outside_request(tmp_path: Path, own_hosts: set[str]) -> None:
-    spoilt = "<!DOCTYPE html><title>x</title><img src='http://rtplan.invalid/x.png'>"
-    console, hosts = browse(spoilt, tmp_path / "page")
-    assert "rtplan.invalid" in hosts - own_hosts or console
