@@ -35,11 +35,12 @@ class Weights(_Strict):
 
 
 class DataFile(_Strict):
-    """One file of ``protocols/`` or ``models/`` that gave numbers."""
+    """One file of ``protocols/`` or ``models/`` that gave numbers, and where these come from."""
 
     path: str
     sha256: str
     verified: bool | None = None
+    source: str = ""
 
 
 class StepRecord(_Strict):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -64,11 +66,32 @@ def data_files_of(settings: CaseSettings) -> tuple[DataFile, ...]:
         folder = resources.find("models", settings.model).parent
         found.append((f"models/{folder.name}", folder / RESIDUALS))
     return tuple(
-        DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path), verified=_verified(path))
+        DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path), **_said(path))
         for shelf, path in found
     )
 
 
-def _verified(path: Path) -> bool | None:
-    value = tomllib.loads(path.read_text(encoding="utf-8")).get("verified")
-    return value if isinstance(value, bool) else None
+def _said(path: Path) -> dict[str, Any]:
+    """Return whether a file's numbers are verified, and their sources, as the file says."""
+    plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    verified = plain.get("verified")
+    said = "; ".join(dict.fromkeys(_sources(plain)))
+    return {"verified": verified if isinstance(verified, bool) else None, "source": said}
+
+
+def _sources(plain: Any) -> Iterator[str]:
+    """Yield every source that a file names: of the whole, else of its groups of numbers."""
+    if isinstance(plain, list):
+        for item in plain:
+            yield from _sources(item)
+    if not isinstance(plain, dict):
+        return
+    found = plain.get("source")
+    if isinstance(found, str) and found:
+        yield found
+    elif isinstance(found, dict):
+        named = {"citation": "", "doi": "doi:"}
+        yield from (f"{named.get(key, f'{key}: ')}{text}" for key, text in found.items() if text)
+    else:
+        for item in plain.values():
+            yield from _sources(item)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtplan.cli.options import AsJson, Device, Out, Protocol, Quiet, Seed
+from rtplan.cli.options import AsJson, Device, Out, Protocol, Pseudonyms, Quiet, Seed
 
 if TYPE_CHECKING:
     from rtplan.evaluation.study_file import StudyPatient
@@ -46,6 +46,7 @@ def command(
     gas: Annotated[str, typer.Option(help="Gas inside the body: water or as_reference.")] = "water",
     model: Annotated[str, typer.Option(help="Synthetic CT network.")] = "synct_mr_pelvis",
     names: Annotated[Path | None, typer.Option(help="Map of clinic names to TG-263 (TOML).")] = None,
+    pseudonym: Pseudonyms = None,
     salt: Annotated[str, typer.Option(help="Secret of the clinic that enters pseudonyms.")] = "",
     allow_unverified: Annotated[bool, typer.Option(help="Unverified numbers may decide.")] = False,
     device: Device = "cpu",
@@ -94,6 +95,7 @@ def command(
             margin_pp, precision_pp, Bootstrap(resamples, seed), allow_unverified=allow_unverified
         ),
         names=names,
+        pseudonyms=pseudonym,
         workers=workers or _cores(),
         salt=salt or SALT,
     )

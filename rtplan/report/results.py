@@ -18,6 +18,7 @@ from rtplan.report.words import (
     is_signed,
     judgement,
     limit_words,
+    listed,
     number,
 )
 
@@ -271,7 +272,10 @@ def _meanings(rows: list[Row]) -> tuple[str, ...]:
         for f in (*r.changes.values(), *r.values.values())
         if f.source and f.limit is None and f.wish is None and not f.metric.startswith(("D", "V"))
     }
-    return tuple(f"{metric}: {source}." for metric, source in said.items())
+    metrics: dict[str, list[str]] = {}
+    for metric, source in said.items():
+        metrics.setdefault(source, []).append(metric)
+    return tuple(f"{listed(names, most=3)}: {source}." for source, names in metrics.items())
 
 
 def _dose_row(item: Row, book: Book, with_base: bool) -> tuple[Cell, ...]:

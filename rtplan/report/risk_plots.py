@@ -48,7 +48,7 @@ def risk_picture(
     values, changes : mapping of str to Finding
         By arm: the risk (fraction), its difference to the reference (fraction). Either may be empty.
     """
-    height = 18.0 + 6.4 * len(arms)
+    height = 18.0 + 7.6 * len(arms)
     with style():
         figure = empty_figure(WIDTH_MM, height)
         parts = figure.add_gridspec(

@@ -48,7 +48,14 @@ def run_member(member: Member, settings: StudySettings, patients: Path, *, resum
 def _run(member: Member, settings: StudySettings, out: Path, *, resume: bool) -> None:
     if member.kind == "dicom":
         assert member.path is not None
-        place = Place(member.path, out, names=settings.names, resume=resume, salt=settings.salt)
+        place = Place(
+            member.path,
+            out,
+            names=settings.names,
+            resume=resume,
+            salt=settings.salt,
+            pseudonyms=settings.pseudonyms,
+        )
         run_case(place, settings.case, command="study")
         return
     run_in_memory(_origin(member, settings), out, settings.case, resume=resume)

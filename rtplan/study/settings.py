@@ -93,6 +93,8 @@ class StudySettings:
         Margin, precision, bootstrap.
     names : Path or None
         Map of a clinic's structure names to TG-263.
+    pseudonyms : Path or None
+        Table of pseudonyms that the patients' reports bear instead of their keys.
     workers : int
         Processes at once; each uses one thread.
     salt : str
@@ -106,6 +108,7 @@ class StudySettings:
     spacing_zyx_mm: tuple[float, float, float] = (3.0, 2.0, 2.0)
     judging: Judging = field(default_factory=Judging)
     names: Path | None = None
+    pseudonyms: Path | None = None
     workers: int = 1
     salt: str = SALT
 

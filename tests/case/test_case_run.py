@@ -8,7 +8,7 @@ import pytest
 
 from rtplan.case.manifest import Manifest
 from rtplan.case.rendering import report_again
-from rtplan.case.run import Place, run_case
+from rtplan.case.run import Place, as_plain_outputs, read, run_case
 from rtplan.case.settings import CaseSettings, parse_margin
 from rtplan.errors import DicomError, FormatError, OutputError, RtplanError, UnknownName
 from rtplan.io.patient import read_patient
@@ -87,9 +87,46 @@ def test_what_was_written_comes_back_through_the_same_door(done, folder, tmp_pat
 def test_the_report_comes_again_from_the_out_folder_alone(done, tmp_path):
     _, out = done
     shutil.copytree(out, tmp_path / "copy")
-    before = {name: (tmp_path / "copy" / name).read_bytes() for name in ("report.html", "report.pdf")}
-    for path in report_again(tmp_path / "copy"):
-        assert path.read_bytes() == before[path.name]
+    before = as_plain_outputs(tmp_path / "copy")
+    for name in ("report.html", "report.pdf"):
+        (tmp_path / "copy" / name).write_bytes(b"spoilt")
+    report_again(tmp_path / "copy")
+    assert as_plain_outputs(tmp_path / "copy") == before  # page and PDF come again, and nothing else moves
+
+
+def keys(folder, path, *, known=True):
+    identity = read_patient(folder).identity.patient_id
+    path.write_text(f"patient_id,pseudonym\n{identity if known else 'somebody'},Study 07\n")
+    return path, identity
+
+
+def test_a_pseudonym_stands_in_the_report_and_its_table_is_copied_nowhere(done, folder, tmp_path):
+    _, out = done
+    shutil.copytree(out, tmp_path / "copy")
+    table, identity = keys(folder, tmp_path / "key.csv")
+    page, _ = report_again(tmp_path / "copy", pseudonyms=table)
+    assert "Patient Study 07" in page.read_text(encoding="utf-8")
+    assert read(Place(folder, out, pseudonyms=table)).key == "Study 07"
+    names = {path.name for path in (tmp_path / "copy").rglob("*")}
+    assert not [name for name in names if identity in name or name == "key.csv"]
+    for path in (tmp_path / "copy").rglob("*"):
+        if path.suffix in (".html", ".json", ".csv"):
+            assert identity not in path.read_text(encoding="utf-8")
+
+
+def test_a_patient_without_pseudonym_is_refused_without_his_id(done, folder, tmp_path):
+    _, out = done
+    table, identity = keys(folder, tmp_path / "key.csv", known=False)
+    before = (out / "report.html").read_bytes()
+    for attempt in (
+        lambda: report_again(out, pseudonyms=table),
+        lambda: run_case(Place(folder, tmp_path / "new", pseudonyms=table), SETTINGS),
+    ):
+        with pytest.raises(UnknownName, match="not in the table") as refused:
+            attempt()
+        assert identity not in str(refused.value)
+    assert (out / "report.html").read_bytes() == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_same_input_same_findings(done, folder, tmp_path):
@@ -125,6 +162,20 @@ def test_a_cut_body_gives_differences_and_no_file_with_absolute_dose(data, tmp_p
     names = {path.name for path in (tmp_path / "out").rglob("*")}
     assert {"RS.dcm", "CT_SynCT", "SynCT.mha", "report.pdf"} < names
     assert not [name for name in names if name.startswith(("RD_", "RP", "dose_", "dvh_"))]
+
+
+def test_notices_name_files_as_seen_from_the_folder(done, folder):
+    _, out = done
+    for name in ("notices.json", "report.html", "manifest.json"):
+        assert str(folder.parent) not in (out / name).read_text(encoding="utf-8"), name
+
+
+def test_the_manifest_names_the_source_of_every_file_of_numbers(done):
+    _, out = done
+    manifest = Manifest.model_validate_json((out / "manifest.json").read_text(encoding="utf-8"))
+    assert [item.path for item in manifest.data_files if not item.source] == []
+    sources = " ".join(item.source for item in manifest.data_files)
+    assert "doi:10.1016/j.ijrobp.2009.03.078" in sources
 
 
 def test_no_identity_in_any_text_file(done, folder):
