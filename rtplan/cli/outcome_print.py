@@ -95,4 +95,8 @@ def _doses(detail: Any, parameters: ParameterSet) -> list[tuple[str, str]]:
     )
     if detail.get("factors"):
         facts.append(("factors", ", ".join(f"{k} = {v:g}" for k, v in detail["factors"].items())))
+    for name, ratio in detail.get("odds_ratios", {}).items():
+        interval = "" if ratio["ci95"] is None else " (95 % {:g} to {:g})".format(*ratio["ci95"])
+        marked = "verified" if ratio["verified"] else "NOT VERIFIED"
+        facts.append(("odds ratio", f"{name} {ratio['value']:g}{interval}, {marked}; {ratio['source']}"))
     return facts

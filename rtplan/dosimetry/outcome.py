@@ -260,7 +260,7 @@ def detail_of(parameters: ParameterSet, outcome: Outcome) -> dict[str, Any]:
     """Return what belongs to an outcome finding alone, ready for JSON.
 
     Endpoint, organ definition, gEUD, whether EQD2 was used and with which α/β and fractions, the factors
-    given, the warnings.
+    given with their odds ratios and sources, the warnings.
     """
     detail: dict[str, Any] = {
         "endpoint": parameters.endpoint,
@@ -277,6 +277,16 @@ def detail_of(parameters: ParameterSet, outcome: Outcome) -> dict[str, Any]:
     }
     if parameters.given:
         detail["factors"] = dict(parameters.given)
+        detail["odds_ratios"] = {
+            m.name: {
+                "value": m.odds_ratio.value,
+                "ci95": None if m.odds_ratio.ci95 is None else list(m.odds_ratio.ci95),
+                "source": m.source,
+                "verified": m.verified,
+            }
+            for m in parameters.modifier
+            if parameters.given.get(m.name)
+        }
     if parameters.kind == "tcp":
         detail["relative_only"] = relative_only(parameters)
     return detail

@@ -129,6 +129,9 @@ def test_a_users_own_set_with_factors(export, capsys):
     assert (plain["interval95"], smoker["interval95"] is None) == (None, False)
     shown = run(capsys, *words, "--factor", "current_smoker")
     assert "factors        current_smoker = 1" in shown.out
+    assert "current_smoker 0.62 (95 % 0.4 to 0.95), NOT VERIFIED; pyCERR" in shown.out
+    assert set(smoker["detail"]["odds_ratios"]) == {"current_smoker"}
+    assert neither["detail"]["odds_ratios"] == {}
 
 
 def test_a_comparison_gives_the_paired_difference_with_the_same_draws(files, capsys):
