@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
 from rtplan.domain import Grid, Mask, Structure
 from rtplan.domain.nomenclature import kind_of
@@ -128,6 +127,8 @@ def _octahedron() -> NDArray[np.float64]:
 
 def _dilate(array: Bool, kernel: Bool) -> Bool:
     """Return the union of the kernel put on every voxel of the array; cut at the array's border."""
+    from scipy.signal import fftconvolve  # it brings half of scipy with it
+
     grown: Bool = np.zeros_like(array)
     window: list[slice] = []  # where the structure is
     target: list[slice] = []  # where the result is, cut at the array's border
