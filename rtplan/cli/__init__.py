@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "phantom": "rtplan.cli.phantom",
     "synct": "rtplan.cli.synct",
     "train": "rtplan.cli.train",
+    "fingerprint": "rtplan.cli.fingerprint",
     "review": "rtplan.cli.review",
     "models": "rtplan.cli.models",
     "report": "rtplan.cli.report",

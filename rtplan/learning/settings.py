@@ -96,12 +96,15 @@ class LossSettings(Frozen):
 
     ``square`` fades out linearly over ``square_steps`` (0: the whole training): at first a squared error,
     by which a network finds rare tissue sooner (the L1 alone is content with the median), at the end the L1.
+    ``entropy`` weighs the cross-entropy of "this is bone" (`loss.bone_entropy`).
     """
 
     square: float = Field(0.0, ge=0.0)
     square_steps: int = Field(0, ge=0)
     gradient: float = Field(0.1, ge=0.0)
     bone: float = Field(1.0, ge=1.0)
+    entropy: float = Field(0.0, ge=0.0)
+    entropy_width_hu: float = Field(100.0, gt=0.0)
     air: float = Field(0.05, ge=0.0)
     feature: float = Field(0.0, ge=0.0)
     adversarial: float = Field(0.0, ge=0.0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rtplan.learning import loss
-from rtplan.learning.channels import HU_SCALE
+from rtplan.learning.channels import BONE_HU, HU_SCALE
 from rtplan.learning.loop import learn
 from rtplan.learning.pairs import Pair, inputs_of
 from rtplan.learning.predict import predict_array
@@ -75,6 +75,10 @@ class SynctJob:
         share = settings.loss.square * (1.0 - (run.step / fade if fade else run.progress))
         if share > 0.0:
             total = total + share * loss.masked_square(fake, batch.ct, batch.weight)
+        if settings.loss.entropy > 0.0:
+            width = settings.loss.entropy_width_hu / HU_SCALE
+            entropy = loss.bone_entropy(fake, batch.ct, batch.both, BONE_HU / HU_SCALE, width)
+            total = total + settings.loss.entropy * entropy
         seen = {"l1_hu": l1.item() * HU_SCALE, "gradient": gradient.item(), "adversarial": 0.0, "critic": 0.0}
         if run.critic is not None and run.progress >= settings.loss.adversarial_from:
             total = total + _game(run, run.critic, batch, fake, seen, settings)

@@ -126,3 +126,19 @@ def test_the_shelf_is_listed_and_shown(capsys):
     assert leave("models", "nosuch") == 2
     assert leave("models", "show", "nosuch") == 1
     assert "synct_mr_pelvis" in capsys.readouterr().err
+
+
+def test_a_fingerprint_becomes_settings_that_train(tmp_path, capsys):
+    (tmp_path / "pairs").mkdir()
+    for seed, name in enumerate("ab"):
+        ct, mr = pair(seed)
+        np.savez(tmp_path / "pairs" / f"{name}.npz", ct=ct, mr=mr, spacing_zyx=[4.0, 3.0, 3.0])
+    out = tmp_path / "plan" / "train.toml"
+    assert leave("fingerprint", tmp_path / "pairs", "--out", out, "--memory", 1, "--quiet") == 0
+    text = out.read_text()
+    assert text.startswith("# Planned from 2 pairs")
+    out.write_text(text.replace("steps = 20000", "steps = 1"))
+    assert leave("train", out, "--out", tmp_path / "net", "--quiet", "--threads", 1) == 0
+    assert (tmp_path / "net" / "weights.safetensors").is_file()
+    assert leave("fingerprint", tmp_path / "pairs", "--out", out) == 1
+    assert "there already" in capsys.readouterr().err

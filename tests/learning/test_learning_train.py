@@ -110,6 +110,14 @@ def test_the_squared_error_fades_over_its_steps(pair, settings, tmp_path):
     assert extra[1:] == pytest.approx([extra[0] / 2, 0.0, 0.0], rel=1e-3, abs=1e-7)
 
 
+def test_the_entropy_of_bone_joins_the_loss_by_its_weight(pair, settings, tmp_path):
+    jobs = [SynctJob(settings(loss__entropy=w), [(1.0, [pair])], []) for w in (0.0, 0.1, 0.2)]
+    run, batch = runs.begin(settings(), tmp_path), jobs[0].draw(0)
+    none, once, twice = (job.loss(run, batch)[0].item() for job in jobs)
+    assert once > none
+    assert twice - none == pytest.approx(2 * (once - none), rel=1e-3)
+
+
 def test_steps_without_finite_gradients_are_skipped_and_counted(pair, settings, tmp_path):
     plan = settings(optimise__steps=2)
     run = runs.begin(plan, tmp_path)
