@@ -7,14 +7,16 @@ square of the cell's side or better, and no cell counts as all or nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtplan.dosimetry.extremes import Surface
+from rtplan.dosimetry.facets import Facets
 from rtplan.dosimetry.lookup import Axes
+from rtplan.dosimetry.pieces import Shape
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -91,10 +93,12 @@ class Cells:
         the spread: for a gradient g of the dose it is ``sqrt(sum (g_i width_i)² − (g · taper)²)``.
     surface : Surface
         Where the extremes may lie.
-    facets : tuple of float
-        How far the contours are from smooth curves: the part of the area, and mm; 0 for masks.
+    facets : Facets
+        How far the contours are from smooth curves; all 0 for masks.
     notes : tuple of str
         What had to be decided.
+    shape : Shape or None
+        The solid itself, where its contours have sharp corners that the cells round off.
     """
 
     coarse: Lot
@@ -106,8 +110,9 @@ class Cells:
     width_mm: Float
     taper_mm: Float
     surface: Surface
-    facets: tuple[float, float] = (0.0, 0.0)
+    facets: Facets = field(default_factory=Facets)
     notes: tuple[str, ...] = ()
+    shape: Shape | None = None
 
     @property
     def whole(self) -> int:

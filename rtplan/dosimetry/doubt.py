@@ -18,6 +18,9 @@ FACET_PART, ROUND_PART = 2.0, 0.01
 #: Part of a cell's dose span by which an extreme on a rounded end may be off, and of the polygon's sagitta
 #: that any extreme may be off.
 ROUND_GRAIN, SAGITTA_PART = 0.05, 1.9
+#: Times the noise of sharp corners (`Facets`) that the volume is in doubt; and of extremes on these the error
+#: of the last step, mm, and the part of what was climbed.
+NOISE_PART, CLIMB_MM, CLIMB_PART = 3.0, 6e-4, 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,9 @@ class Doubt:
     extremes_gy: tuple[float, float]
 
 
-def doubt_of(cells: Cells, ramps: Ramps, labels: Sequence[int], scale: tuple[float, float]) -> Doubt:
+def doubt_of(
+    cells: Cells, ramps: Ramps, labels: Sequence[int], scale: tuple[float, float], climbed_gy: Float
+) -> Doubt:
     """Return the doubts about a policy's curve.
 
     An error that all cut cells, or all of one rounded end, have alike moves volume towards the doses that
@@ -55,6 +60,8 @@ def doubt_of(cells: Cells, ramps: Ramps, labels: Sequence[int], scale: tuple[flo
         Parts of the policy.
     scale : tuple of float
         Root mean square gradient, Gy/mm, and median span of the dose in a cell, Gy.
+    climbed_gy : ndarray, shape (2,)
+        `sampled.Read.climbed_gy`.
     """
     rows = ramps.rows(labels)
     below, total = ramps.below_cc[rows].sum(axis=0), float(ramps.total_cc[rows].sum())
@@ -62,14 +69,21 @@ def doubt_of(cells: Cells, ramps: Ramps, labels: Sequence[int], scale: tuple[flo
     cut = np.array([row for row in rows if row >= LABELS], dtype=np.int64)
     ends = [ramps.rows([part]) for part in ROUND if part in labels]
     volume, shift, whole = np.zeros_like(below), 0.0, 0.0
-    facet = FACET_PART * cells.facets[0] * total / max(float(np.abs(ramps.total_cc[cut]).sum()), 1e-12)
+    facet = FACET_PART * cells.facets.area * total / max(float(np.abs(ramps.total_cc[cut]).sum()), 1e-12)
     for part, of in ((facet, cut), *((ROUND_PART, end) for end in ends)):
         held = float(ramps.total_cc[of].sum())
         volume += part * np.abs(ramps.below_cc[of].sum(axis=0) - held * below / total)
         shift += part * abs(float(ramps.moment[of].sum()) - held * mean) / total
         whole += part * abs(held)
     steep, grain = scale
-    least = SAGITTA_PART * cells.facets[1] * steep
+    noise = NOISE_PART * cells.facets.noise
+    if noise > 0.0:
+        held = float(ramps.total_cc[cut].sum())
+        share = np.clip(ramps.below_cc[cut].sum(axis=0) / held, 0.0, 1.0)
+        volume += noise * total * np.sqrt(share * (1.0 - share))
+        shift += noise * _spread(ramps.dose_gy, share)
+        whole += noise * total
+    least = SAGITTA_PART * cells.facets.sagitta_mm * steep
     chosen = list(labels)
     rounded = [part for part in ROUND if part in labels]
     extremes = []
@@ -78,4 +92,14 @@ def doubt_of(cells: Cells, ramps: Ramps, labels: Sequence[int], scale: tuple[flo
         away = np.abs(ends_there - pick(ramps.extremes_gy[chosen, side]))
         on_end = bool((away < grain).any())
         extremes.append(least + ROUND_GRAIN * grain * on_end)
+    if cells.shape is not None:
+        extremes = [CLIMB_MM * steep + CLIMB_PART * float(gained) for gained in climbed_gy]
     return Doubt(ramps.dose_gy, volume, whole, shift, (extremes[0], extremes[1]))
+
+
+def _spread(dose_gy: Float, below: Float) -> float:
+    """Return the standard deviation of doses with this share below each."""
+    middle, weight = 0.5 * (dose_gy[1:] + dose_gy[:-1]), np.diff(below)
+    held = max(float(weight.sum()), 1e-12)
+    mean = float((middle * weight).sum()) / held
+    return float(np.sqrt(max(float(((middle - mean) ** 2 * weight).sum()) / held, 0.0)))

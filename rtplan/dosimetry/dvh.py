@@ -205,6 +205,7 @@ def _finish(name: str, read: Sampled, dose: Dose) -> Dvh:
         if caps == settings.caps or (held & set(parts) and held != {CORE})
     }
     grain = float(np.median(read.read.span_gy))
+    scale = read.read.steep_gy_mm, grain
     upper = None
     if settings.outside == "bounds" and covered < 1.0 - 1e-6:
         highest = float(dose.array.max())
@@ -220,5 +221,5 @@ def _finish(name: str, read: Sampled, dose: Dose) -> Dvh:
         fractions=dose.fractions,
         notes=read.cells.notes,
         grain_gy=grain,
-        doubt=doubt_of(read.cells, ramps, PARTS[settings.caps], (read.read.steep_gy_mm, grain)),
+        doubt=doubt_of(read.cells, ramps, PARTS[settings.caps], scale, read.read.climbed_gy),
     )

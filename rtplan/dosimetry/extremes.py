@@ -13,6 +13,8 @@ Labels = NDArray[np.int8]
 
 #: Surface cells, spots and inner cells per part of the structure and per extreme where the search starts.
 SURFACE_STARTS, SPOT_STARTS, INNER_STARTS = 12, 12, 1
+#: Surface cells instead, where the contours have sharp corners.
+SHARP_STARTS = 48
 #: How far a search may leave its surface cell, in sides.
 FARTHEST = 1.0
 #: Sides of the second look around a turning point, in sides of the cell.

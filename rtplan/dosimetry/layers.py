@@ -69,7 +69,7 @@ class Layers:
         StructureError
             If there is one plane only and no thickness is given.
         """
-        gap = _typical_gap(solid, single_slice_mm)
+        gap = typical_gap(solid, single_slice_mm)
         pieces: list[Layers] = []
         for depth, planes in enumerate(solid.levels):
             sign = -1 if depth % 2 else 1
@@ -98,7 +98,8 @@ def _joined(pieces: list[Layers]) -> Layers:
     )
 
 
-def _typical_gap(solid: Solid, single_slice_mm: float | None) -> float:
+def typical_gap(solid: Solid, single_slice_mm: float | None) -> float:
+    """Return the median distance of the planes, or the thickness of a single one, mm."""
     gaps = np.diff(solid.heights_mm)
     if len(gaps):
         return float(np.median(gaps))

@@ -15,6 +15,7 @@ from rtplan.dosimetry.curve import Curve, Ramps, accumulate
 from rtplan.dosimetry.extremes import (
     CLOSER,
     INNER_STARTS,
+    SHARP_STARTS,
     SPOT_STARTS,
     SURFACE_STARTS,
     Patches,
@@ -24,6 +25,7 @@ from rtplan.dosimetry.extremes import (
 )
 from rtplan.dosimetry.histogram import Settings
 from rtplan.dosimetry.lookup import Axes, Field, covered
+from rtplan.dosimetry.sharp import sharpened
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -42,12 +44,15 @@ class Read:
         Minimum and maximum of each part, NaN where there is none.
     steep_gy_mm : float
         Root mean square of the dose's gradient in cut cells.
+    climbed_gy : ndarray, shape (2,)
+        How much lower and higher a search on a solid with sharp corners came (`sharp.sharpened`); else 0.
     """
 
     mean_gy: Float
     span_gy: Float
     extremes_gy: Float
     steep_gy_mm: float
+    climbed_gy: Float
 
     def ramps(self, cells: Cells, covered: NDArray[np.bool_], outside_gy: float = 0.0) -> Ramps:
         """Return the volumes of the parts by dose, with a dose for what lies outside the grid."""
@@ -179,9 +184,9 @@ def _read(cells: Cells, dose: Dose, settings: Settings) -> Read:
         wide = gradient * cells.width_mm
         square[cut] = np.maximum(_dot(wide, wide) - _dot(gradient, cells.taper_mm) ** 2, 0.0)
     span = np.sqrt(square, dtype=np.float64)
-    extremes = _extremes(*_candidates(cells, fine, field, gradient, (mean, span)))
+    doses, labels, climbed = _candidates(cells, fine, field, gradient, (mean, span))
     steep = float(np.sqrt((gradient * gradient).sum() / max(len(gradient), 1)))
-    return Read(mean, span, extremes, steep)
+    return Read(mean, span, _extremes(doses, labels), steep, climbed)
 
 
 def _dot(a: Float, b: Float) -> Float:
@@ -200,8 +205,8 @@ def _extremes(dose: Float, label: Labels) -> Float:
 
 def _candidates(
     cells: Cells, fine: _OnLot, field: Field, gradient: Float, spans: tuple[Float, Float]
-) -> tuple[Float, Labels]:
-    """Return doses of points where they may be highest or lowest, Gy, and the parts that these are of."""
+) -> tuple[Float, Labels, Float]:
+    """Return doses of points where they may be highest or lowest, Gy, their parts, and `Read.climbed_gy`."""
     rows, (mean, span) = cells.surface.inner, spans
     level, reach, kind = mean.take(rows), 0.5 * span.take(rows), cells.label.take(rows)
     sure, hopeful = (starts(level, part * reach, kind, INNER_STARTS)[0] for part in (0.0, 1.0))
@@ -218,16 +223,25 @@ def _candidates(
     near, parts = _on_surface(cells, gradient, spans)
     spots, kinds = _at_spots(cells, fine)
     label = cells.label[chosen]
-    more = np.concatenate([tops, near, spots]) @ directions
     labels = np.concatenate([np.repeat(label, here.shape[1]), label, parts, kinds])
+    if cells.shape is not None:
+        found = np.concatenate([here.reshape(-1, 3), tops, near, spots])
+        counts = len(found) - len(near) - len(spots), len(near)
+        search = cells.fine.side_mm[0], lambda places: field.at(places @ directions)
+        found, labels, climbed = sharpened(cells.shape, found, labels, counts, search)
+        points = found @ directions
+        seen = covered(points, field.grid)
+        return field.at(points[seen]), labels[seen], climbed
+    more = np.concatenate([tops, near, spots]) @ directions
     seen = covered(np.concatenate([within, more]), field.grid)
-    return np.concatenate([at_within, field.at(more)])[seen], labels[seen]
+    return np.concatenate([at_within, field.at(more)])[seen], labels[seen], np.zeros(2)
 
 
 def _on_surface(cells: Cells, gradient: Float, spans: tuple[Float, Float]) -> tuple[Float, Labels]:
     surface, whole = cells.surface, cells.whole
     label = cells.label[whole:]
-    rows, signs = starts(spans[0][whole:], 0.5 * spans[1][whole:], label, SURFACE_STARTS)
+    count = SURFACE_STARTS if cells.shape is None else SHARP_STARTS
+    rows, signs = starts(spans[0][whole:], 0.5 * spans[1][whole:], label, count)
     centre, _ = cells.boxes(whole + rows)
     points = centre - surface.normal[rows] * surface.distance_mm[rows][:, None]
     width = cells.width_mm[rows]

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from rtplan.dosimetry.cells import Cells, Lot, cut
 from rtplan.dosimetry.distance import Lattice
 from rtplan.dosimetry.extremes import Surface
-from rtplan.dosimetry.layers import Face, Layers
+from rtplan.dosimetry.facets import Facets
+from rtplan.dosimetry.layers import Face, Layers, typical_gap
 from rtplan.dosimetry.lookup import Axes
+from rtplan.dosimetry.pieces import Shape
 from rtplan.dosimetry.solid import Solid
 
 Float = NDArray[np.float64]
@@ -45,6 +47,7 @@ def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = No
         If there is one plane and no thickness is given.
     """
     lattice = _lattice(solid, step_mm)
+    facets = Facets.of(solid, step_mm)
     layers = Layers.of(solid, lattice, single_slice_mm=single_slice_mm)
     full, met = _sorted(layers, lattice.step_mm)
     split = _Split.of(layers, lattice)
@@ -71,30 +74,10 @@ def cells_of(solid: Solid, step_mm: float, *, single_slice_mm: float | None = No
             cuts.second,
             *_spots(solid, layers, split, lattice),
         ),
-        facets=_facets(solid, lattice.step_mm),
+        facets=facets,
         notes=solid.notes,
+        shape=Shape(solid, typical_gap(solid, single_slice_mm)) if facets.sharp else None,
     )
-
-
-def _facets(solid: Solid, step: float) -> tuple[float, float]:
-    """Return how far polygons are from smooth curves: the part of the area between them, and mm.
-
-    An edge of length e where the outline turns by an angle t lies up to e t / 8 off an arc, and e² t / 12
-    of area is between them; what is longer than the lattice's step is seen by it.
-    """
-    rings = [ring for level in solid.levels for plane in level for ring in plane.rings]
-    counts = np.array([len(ring) for ring in rings])
-    u, v = np.ascontiguousarray(np.concatenate(rings).T)
-    stop = np.cumsum(counts)
-    after = np.arange(1, len(u) + 1)
-    after[stop - 1] = stop - counts
-    u, v = u.take(after) - u, v.take(after) - v
-    next_u, next_v = u.take(after), v.take(after)
-    turn = np.abs(np.arctan2(u * next_v - v * next_u, u * next_u + v * next_v))
-    length = np.minimum(np.sqrt(u * u + v * v), step)
-    length = 0.5 * (length + length.take(after))
-    area = np.pi * sum(r * r for level in solid.levels for plane in level for r in plane.radii_mm)
-    return float((length * length * turn).sum() / (12.0 * area)), float((length * turn).mean() / 8.0)
 
 
 def _parents(layers: Layers, full: Index, small: Index, along: int) -> Index:
