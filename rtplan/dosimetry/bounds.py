@@ -17,7 +17,7 @@ NEIGHBOURS = np.array([-0.01, -0.005, 0.0, 0.005, 0.01])
 #: the mean dose by this part of the median's change.
 MIDDLE, OWN_CHANGE, MOST_CHANGE, MEAN_CHANGE = 0.1, 12.0, 1.8, 1.0
 #: An extreme may be off by this part of the dose's span in a cell.
-EXTREME_GRAIN = 2e-4
+EXTREME_GRAIN = 1e-5
 #: Rounding of doses: a part of them, and Gy. All of these were set on benchmarks/dvh.py (seed 20261121).
 ROUNDING, LEAST_GY = 2e-7, 1e-6
 
@@ -67,7 +67,10 @@ def _of_dose(dvh: Dvh, share: float, curves: tuple[Curve, Curve]) -> float:
     change = away * CHANGE * near + (1.0 - away) * min(OWN_CHANGE * own, MOST_CHANGE * near)
     slope = float(doses[0] - doses[-1]) / (float(shares[-1] - shares[0]) * fine.total_cc)
     physical = dvh.curve.dose_at(share * dvh.curve.total_cc)
-    return change + slope * _doubt_below(dvh, physical)
+    doubt = _doubt_below(dvh, physical)
+    reach = doubt / fine.total_cc * np.array([-1.0, 0.0, 1.0])
+    beside = fine.doses_at(np.clip(share + reach, 0.0, 1.0))
+    return change + max(slope * doubt, float(beside[0] - beside[1]), float(beside[1] - beside[2]))
 
 
 def _of_volume(dvh: Dvh, metric: Metric, curves: tuple[Curve, Curve], rx_gy: float) -> float:

@@ -14,13 +14,15 @@ Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 #: Columns along each side of the square that is searched, how much smaller the next square is, and the last.
-COLUMNS, SHRINK, LAST_MM = 5, 0.4, 0.002
+COLUMNS, SHRINK, LAST_MM = 7, 0.5, 0.002
 #: Places that the search starts from, for each extreme, and how many are kept after one step, and after two.
 STARTS, KEPT = 48, (12, 4)
 #: Vertices of an end are looked at this far inside it, mm.
 NUDGE_MM = 1e-3
 #: A point is in the solid when the level function just beside it is below this, mm².
-BELOW = -1e-7
+BELOW, BESIDE_MM = -1e-7, 1e-3
+#: The dose's slope and bend are taken over at least this, mm.
+LEAST_MM = 0.3
 
 
 class Near:
@@ -88,13 +90,15 @@ def _columns(
     t = np.stack(depths)
     held = (t >= 0.0) & (t <= piece.height_mm)
     t = np.where(held, t, 0.0)
-    beside = [np.clip(t + by, 0.0, piece.height_mm) for by in (-1e-3, 1e-3)]
+    beside = [np.clip(t + by, 0.0, piece.height_mm) for by in (-BESIDE_MM, BESIDE_MM)]
     held &= np.minimum(*(value + s * (slope + 0.5 * bend * s) for s in beside)) < BELOW
     height = piece.start_mm + piece.way * t
+    lost = np.zeros((2, *held.shape), np.bool_)
     for hole, (value, slope, bend) in others:
-        s = hole.way * (height - hole.start_mm)
-        within = (s > 1e-6) & (s < hole.height_mm - 1e-6)
-        held &= ~(within & (value + s * (slope + 0.5 * bend * s) < BELOW))
+        for side, by in enumerate((-BESIDE_MM, BESIDE_MM)):
+            s = hole.way * (height + by - hole.start_mm)
+            lost[side] |= (s >= 0.0) & (s <= hole.height_mm) & (value + s * (slope + 0.5 * bend * s) < BELOW)
+    held &= ~lost.all(axis=0)
     return height, held
 
 
@@ -178,27 +182,32 @@ def climb(
     dose : callable
         Dose, Gy, at points along u, v and n.
     """
+    # the second round of squares finds what a first one that shrinks too soon passes by
     climbers = [
         _Climber(shape, piece, start, 3.0 * reach_mm)
         for start in starts
         for piece in shape.pieces
         if piece.depth % 2 == 0 and piece.holds(start[2])
     ]
-    reach = reach_mm
-    for step in range(int(np.ceil(np.log(LAST_MM / reach_mm) / np.log(SHRINK)))):
+    reaches = [reach_mm * SHRINK**k for k in range(12) if reach_mm * SHRINK**k > LAST_MM]
+    for step, reach in enumerate(reaches + reaches[1:]):
         if not climbers:
             break
         here = np.stack([climber.place for climber in climbers])
-        steps = reach * np.concatenate([np.eye(3), -np.eye(3)])
-        around = sign * dose((here[:, None, :] + steps).reshape(-1, 3)).reshape(len(here), 6)
-        gradient = (around[:, :3] - around[:, 3:]) / (2.0 * reach)
-        found = [climber.look(reach, slope) for climber, slope in zip(climbers, gradient, strict=True)]
+        far = max(reach, LEAST_MM)
+        steps = far * np.concatenate([np.eye(3), -np.eye(3), np.zeros((1, 3))])
+        around = sign * dose((here[:, None, :] + steps).reshape(-1, 3)).reshape(len(here), 7)
+        slopes = (around[:, :3] - around[:, 3:6]) / (2.0 * far)
+        bends = (around[:, :3] + around[:, 3:6] - 2.0 * around[:, 6:]) / far**2
+        found = [
+            climber.look(reach, slope, bend)
+            for climber, slope, bend in zip(climbers, slopes, bends, strict=True)
+        ]
         level = sign * dose(np.stack(found))
         for climber, place, score in zip(climbers, found, level, strict=True):
             climber.take(place, float(score))
         if step < len(KEPT):
             climbers = sorted(climbers, key=lambda climber: -climber.score)[: KEPT[step]]
-        reach *= SHRINK
     climbers = [climber for climber in climbers if np.isfinite(climber.score)]
     places = np.array([climber.place for climber in climbers]).reshape(-1, 3)
     return places, [climber.piece for climber in climbers]
@@ -220,8 +229,8 @@ class _Climber:
             and max(other.start_mm, other.start_mm + other.way * other.height_mm) > low
         ]
 
-    def look(self, reach: float, gradient: Float) -> Float:
-        """Return the best place around, by the dose's gradient."""
+    def look(self, reach: float, slope: Float, bend: Float) -> Float:
+        """Return the best place around, by the dose's slopes and bends along the axes."""
         side = np.linspace(-reach, reach, COLUMNS)
         square = np.stack([part.ravel() for part in np.meshgrid(side, side)], axis=1)
         middle = np.clip(
@@ -229,11 +238,16 @@ class _Climber:
         )
         columns = middle + square
         more = self.place[2] + reach * np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+        if bend[2] < -1e-3:
+            more = np.append(more, self.place[2] - slope[2] / bend[2])
         height, held = _columns(self.shape, self.piece, self.holes, self.near.at(columns), more)
         self.fresh = bool(held.any())
         if not self.fresh:
             return self.place
-        score = np.where(held, columns @ gradient[:2] + height * gradient[2], -np.inf)
+        away = columns - self.place[:2]
+        score = away @ slope[:2] + 0.5 * (away * away) @ bend[:2]
+        up = height - self.place[2]
+        score = np.where(held, score + up * (slope[2] + 0.5 * bend[2] * up), -np.inf)
         row, column = np.unravel_index(int(score.argmax()), score.shape)
         return np.append(columns[column], height[row, column])
 

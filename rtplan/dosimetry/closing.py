@@ -13,6 +13,8 @@ Float = NDArray[np.float64]
 
 #: Planes that the height is foretold from, the end plane counted.
 LOOKED_AT = 4
+#: Newton's steps to an apex, and the part of the end's depth that is as good as nothing (polygons' corners).
+APEX_STEPS, APEX_PART = 4, 0.002
 
 
 def closing(planes: tuple[Plane, ...], number: int, way: int, gap: float) -> tuple[float, float]:
@@ -90,26 +92,30 @@ def _outward(squares: list[float], widths: list[float]) -> tuple[float, float]:
     return max(rises[0] + 0.5 * bend * widths[0], 0.0), max(bend, 0.0)
 
 
-def apex(value: Float, slope: Float, bend: Float) -> tuple[float, float, float]:
-    """Return where a cap's level function is the last to reach 0: row and column (with parts), height in mm.
+def apex(value: Float, slope: Float, bend: Float, rise: float) -> tuple[float, float, float]:
+    """Return where a cap closes, no higher than ``rise``: row and column (with parts), and that height, mm.
 
-    It is the top of the parabolas through the highest point of the lattice and its neighbours, for a cap
-    that closes everywhere.
+    The level function is lowest where the parabolas through the lowest point of the lattice and its
+    neighbours are; Newton's steps go down from the height where nothing is left.
     """
-    root = slope + np.sqrt(np.maximum(slope * slope - 2.0 * bend * value, 0.0))
-    height = -2.0 * value / np.where(root > 0.0, root, np.inf)
-    row, column = (int(k) for k in np.unravel_index(int(height.argmax()), height.shape))
-    place, top = [float(row), float(column)], float(height[row, column])
-    rise = top
-    for axis, pair in enumerate(
-        (
-            (height[row - 1, column], height[row + 1, column]),
-            (height[row, column - 1], height[row, column + 1]),
-        )
-    ):
-        before, after = (float(beside) for beside in pair)
-        bow = 2.0 * top - before - after
-        if bow > 0.0 and max(before, after) <= top:
-            place[axis] += 0.5 * (after - before) / bow
-            rise += (after - before) ** 2 / (8.0 * bow)
-    return place[0], place[1], rise
+    place, depth = (0.0, 0.0), -float(value.min())
+    for _ in range(APEX_STEPS):
+        left = value + rise * (slope + 0.5 * bend * rise)
+        row, column = (int(k) for k in np.unravel_index(int(left.argmin()), left.shape))
+        up, low = _valley(left[row - 1, column], left[row, column], left[row + 1, column])
+        right, less = _valley(left[row, column - 1], left[row, column], left[row, column + 1])
+        place = row + up, column + right
+        steep = float(slope[row, column] + bend[row, column] * rise)
+        excess = float(left[row, column]) - low - less
+        if excess <= APEX_PART * depth or steep <= 0.0:
+            break
+        rise -= excess / steep
+    return (*place, rise)
+
+
+def _valley(before: float, middle: float, after: float) -> tuple[float, float]:
+    """Return where the parabola through three values is lowest, and how far below the middle."""
+    bow = float(before + after - 2.0 * middle)
+    if bow <= 0.0:
+        return 0.0, 0.0
+    return 0.5 * float(before - after) / bow, float(after - before) ** 2 / (8.0 * bow)

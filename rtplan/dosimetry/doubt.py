@@ -17,10 +17,10 @@ Float = NDArray[np.float64]
 FACET_PART, ROUND_PART = 2.0, 0.01
 #: Part of a cell's dose span by which an extreme on a rounded end may be off, and of the polygon's sagitta
 #: that any extreme may be off.
-ROUND_GRAIN, SAGITTA_PART = 0.05, 1.9
+ROUND_GRAIN, SAGITTA_PART = 4e-5, 2.2
 #: Times the noise of sharp corners (`Facets`) that the volume is in doubt; and of extremes on these the error
 #: of the last step, mm, and the part of what was climbed.
-NOISE_PART, CLIMB_MM, CLIMB_PART = 3.0, 6e-4, 0.15
+NOISE_PART, CLIMB_MM, CLIMB_PART = 2.5, 8e-4, 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def doubt_of(
     labels : sequence of int
         Parts of the policy.
     scale : tuple of float
-        Root mean square gradient, Gy/mm, and median span of the dose in a cell, Gy.
+        Root mean square gradient in the planes, Gy/mm, and median span of the dose in a cell, Gy.
     climbed_gy : ndarray, shape (2,)
         `sampled.Read.climbed_gy`.
     """

@@ -106,7 +106,7 @@ class Patches:
 
     def within(self, points: Float) -> NDArray[np.bool_]:
         """Whether points, one per patch, lie within the patches' heights."""
-        held: NDArray[np.bool_] = np.abs(points[:, 2] - self.middle_mm) < 0.5 * self.width_mm[:, 2] + 1e-3
+        held: NDArray[np.bool_] = np.abs(points[:, 2] - self.middle_mm) < 0.5 * self.width_mm[:, 2] + 1e-6
         return held
 
 

@@ -10,11 +10,13 @@ from rtplan.dosimetry.solid import Solid
 
 #: A corner is sharp where an outline turns by more, rad.
 SHARP = 0.6
+#: Least part of the area of all rings that holes leave.
+LEAST_NET = 0.05
 
 
 @dataclass(frozen=True)
 class Facets:
-    """Areas, as parts of that of the contours, and lengths between polygons and smooth curves.
+    """Areas, as parts of that of the contours less holes, and lengths between polygons and smooth curves.
 
     An edge of length e where the outline turns by an angle t lies up to e t / 8 off an arc, and e² t / 12
     of area is between them; what is longer than the lattice's step is seen by it.

@@ -245,9 +245,9 @@ def _end(
     top = value + slope * rise + 0.5 * bend * rise * rise
     if sign > 0:
         face = _outside(_inside(lattice, top), holes, height)
-        if not len(face) and (value < 0).any():
-            row, column, most = apex(value, slope, bend)
-            face, rise = lattice.at(row, column), min(most, rise)
+        if not len(face):
+            row, column, rise = apex(value, slope, bend, rise)
+            face = lattice.at(row, column)
         faces.append((face, height + way * rise, form))
     return replace(_joined(pieces), faces=tuple(faces))
 

@@ -43,7 +43,7 @@ class Read:
     extremes_gy : ndarray, shape (LABELS, 2)
         Minimum and maximum of each part, NaN where there is none.
     steep_gy_mm : float
-        Root mean square of the dose's gradient in cut cells.
+        Root mean square of the dose's gradient along the contours' planes in cut cells.
     climbed_gy : ndarray, shape (2,)
         How much lower and higher a search on a solid with sharp corners came (`sharp.sharpened`); else 0.
     """
@@ -185,7 +185,7 @@ def _read(cells: Cells, dose: Dose, settings: Settings) -> Read:
         square[cut] = np.maximum(_dot(wide, wide) - _dot(gradient, cells.taper_mm) ** 2, 0.0)
     span = np.sqrt(square, dtype=np.float64)
     doses, labels, climbed = _candidates(cells, fine, field, gradient, (mean, span))
-    steep = float(np.sqrt((gradient * gradient).sum() / max(len(gradient), 1)))
+    steep = float(np.sqrt((gradient[:, :2] ** 2).sum() / max(len(gradient), 1)))
     return Read(mean, span, _extremes(doses, labels), steep, climbed)
 
 

@@ -1,11 +1,12 @@
-"""The DVH of organs whose contours run along voxels' edges: their ends."""
+"""The DVH of organs whose contours run along voxels' edges: their ends and extremes."""
 
 import numpy as np
 import pytest
 
-from rtplan.domain import Contours, Grid, Mask, Structure
+from rtplan.domain import Contours, Dose, Grid, Mask, Structure
 from rtplan.dosimetry.closing import closing
 from rtplan.dosimetry.distance import Lattice
+from rtplan.dosimetry.dvh import Settings, dvh, value
 from rtplan.dosimetry.layers import Layers
 from rtplan.dosimetry.solid import Solid
 from rtplan.imaging.contour import contours_of
@@ -60,3 +61,17 @@ def test_a_rounded_end_closes_as_a_sphere_and_as_a_cylinder_do():
     assert closing(ball_like, 0, -1, 3.0)[0] == pytest.approx(heights[0] + 15.0, abs=1e-3)
     tube = planes(np.full(len(heights), 9.0))
     assert closing(tube, 0, -1, 3.0) == (pytest.approx(1.5), pytest.approx(0.0, abs=1e-12))
+
+
+@pytest.mark.parametrize("direction", [(1, 0, 0), (0.48, -0.36, 0.8)])
+def test_extremes_on_voxel_edges_are_those_of_a_finer_lattice(direction):
+    grid = Grid.axial((33, 33, 33), (2.5, 2.5, 2.5), (-40.0, -40.0, -40.0), "1.2")
+    at = grid.to_patient(np.indices(grid.shape).transpose(1, 2, 3, 0))
+    dose = Dose(grid, 60.0 + at @ np.array(direction))
+    for shape in (crescent, leaning):
+        usual = dvh(organ(shape()), dose)
+        finer = dvh(organ(shape()), dose, Settings(tolerance_gy=0.002))
+        for metric in ("Min[Gy]", "Max[Gy]"):
+            got, wanted = value(usual, metric), value(finer, metric)
+            assert got.value == pytest.approx(wanted.value, abs=0.03)
+            assert abs(got.value - wanted.value) <= got.error_bound + wanted.error_bound
