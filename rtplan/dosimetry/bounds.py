@@ -17,7 +17,7 @@ NEIGHBOURS = np.array([-0.01, -0.005, 0.0, 0.005, 0.01])
 #: the mean dose by this part of the median's change.
 MIDDLE, OWN_CHANGE, MOST_CHANGE, MEAN_CHANGE = 0.1, 12.0, 1.8, 1.0
 #: An extreme may be off by this part of the dose's span in a cell.
-EXTREME_GRAIN = 1e-5
+EXTREME_GRAIN = 5e-5
 #: Rounding of doses: a part of them, and Gy. All of these were set on benchmarks/dvh.py (seed 20261121).
 ROUNDING, LEAST_GY = 2e-7, 1e-6
 

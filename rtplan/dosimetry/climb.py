@@ -18,7 +18,7 @@ COLUMNS, SHRINK, LAST_MM = 7, 0.5, 0.002
 #: Places that the search starts from, for each extreme, and how many are kept after one step, and after two.
 STARTS, KEPT = 48, (12, 4)
 #: Vertices of an end are looked at this far inside it, mm.
-NUDGE_MM = 1e-3
+NUDGE_MM = 2e-4
 #: A point is in the solid when the level function just beside it is below this, mm².
 BELOW, BESIDE_MM = -1e-7, 1e-3
 #: The dose's slope and bend are taken over at least this, mm.
