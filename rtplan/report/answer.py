@@ -237,7 +237,7 @@ def _unsaid(patient: Patient, book: Book) -> list[Fact]:
         facts.append(Fact("Withheld", f"Absolute dose, goals and monitor units. {withheld}", "bad"))
     if book.not_evaluable:
         names = list(dict.fromkeys(about(f) for f in book.not_evaluable))
-        reasons = list(dict.fromkeys(_sentence(f.reason or "") for f in book.not_evaluable))
+        reasons = list(dict.fromkeys(_sentence(_what(f.reason or "")) for f in book.not_evaluable))
         facts.append(Fact("Not evaluable", f"{listed(names, most=5)}. {' '.join(reasons[:3])}", "bad"))
     skipped = [n.message.split(" did not")[0] for n in patient.notices if n.code == "STEP_SKIPPED"]
     if skipped:
@@ -246,6 +246,11 @@ def _unsaid(patient: Patient, book: Book) -> list[Fact]:
     if facts and supply:
         facts.append(Fact("What would supply it", " ".join(supply[:4])))
     return facts
+
+
+def _what(reason: str) -> str:
+    """Return what was found, without where and what to do; those stand in the table of what is missing."""
+    return reason.split(" Where: ")[0].split(" What to do: ")[0]
 
 
 def _takes_away(notice: Notice) -> bool:

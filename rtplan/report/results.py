@@ -28,6 +28,10 @@ UNVERIFIED = (
 _TONES: Mapping[str, str] = {"met": "good", "wish_met": "good", "missed": "bad"}
 
 
+#: Metrics of dose-surface maps.
+WALL = "Surface "
+
+
 class Sources:
     """Numbered sources of a table, in the order in which they are met."""
 
@@ -159,7 +163,9 @@ def judged_amount(finding: Finding) -> str:
 
 def dose_tables(book: Book) -> tuple[Table, ...]:
     """Return differences of the dose metrics that matter, agreement of the doses, and spread without a CT."""
-    moved = [r for r in _moved(book) if _matters(book, r)]
+    mattering = [r for r in _moved(book) if _matters(book, r)]
+    wall = [r for r in mattering if r.metric.startswith(WALL)]
+    moved = [r for r in mattering if r not in wall]
     agreed = [r for r in book.doses if r.changes and r not in _moved(book)]
     spread = [r for r in book.doses if "" in r.values]
     alone = [r for r in book.doses if not r.changes and book.reference in r.values]
@@ -168,7 +174,7 @@ def dose_tables(book: Book) -> tuple[Table, ...]:
         _plan_table(book, alone),
         _agreement_table(book, agreed),
     ]
-    tables.append(_spread_table(spread))
+    tables += [_dose_table(book, wall, "Dose on the wall, from surface maps"), _spread_table(spread)]
     return tuple(table for table in tables if table is not None)
 
 

@@ -52,7 +52,7 @@ def risk_picture(
     with style():
         figure = empty_figure(WIDTH_MM, height)
         parts = figure.add_gridspec(
-            1, 2, width_ratios=[1.0, 1.0], left=0.105, right=0.985, wspace=0.07,
+            1, 2, width_ratios=[1.0, 1.0], left=0.105, right=0.985, wspace=0.13,
             top=1.0 - 6.0 / height, bottom=11.5 / height,
         )  # fmt: skip
         left = figure.add_subplot(parts[0])
@@ -94,7 +94,7 @@ def budget_picture(
     with style():
         figure = empty_figure(WIDTH_MM, height)
         places = figure.add_gridspec(
-            1, len(bars), left=0.17, right=0.985, wspace=0.07,
+            1, len(bars), left=0.17, right=0.985, wspace=0.13,
             top=1.0 - 3.0 / height, bottom=11.5 / height,
         )  # fmt: skip
         said = []

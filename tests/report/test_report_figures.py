@@ -9,14 +9,28 @@ import numpy as np
 import pytest
 from PIL import Image as Pixels
 
-from rtplan.domain import Dose, Finding, Grid, Image, Mask, Patient, Structure
+from rtplan.domain import (
+    Beam,
+    Dose,
+    Finding,
+    Fluence,
+    Grid,
+    Image,
+    Mask,
+    Patient,
+    Plan,
+    Prescription,
+    Structure,
+)
+from rtplan.dosimetry.bands import Band
 from rtplan.report.content import Picture
 from rtplan.report.figures import COLOURS, DIFFERENCE_COLOURS, drawable
-from rtplan.report.maps import difference_picture, differences_on
+from rtplan.report.maps import SPREAD_COLOURS, difference_picture, differences_on, spread_picture
 from rtplan.report.plots import Axis, Drawing, curve_names, dvh_picture
 from rtplan.report.risk_plots import risk_picture
 from rtplan.report.scene import Scene, isodoses_of, scene_of
 from rtplan.report.slices import CT_WINDOW_HU, key_picture, slices_picture, window_of
+from rtplan.report.worst import worst_of
 
 GRID = Grid.axial((30, 50, 60), (4.0, 3.0, 3.0), (-88.5, -73.5, -58.0))
 
@@ -120,6 +134,64 @@ def test_a_difference_is_shown_where_it_is() -> None:
     across, down = where(image, colour, (0, int(0.32 * wide), 0, image.shape[0]))
     assert across > 0.55
     assert down < 0.45
+
+
+def test_the_planes_go_through_the_target_of_the_highest_dose() -> None:
+    boost = Structure("GTVp", "GTV", cube((27, -43, 22), (43, -27, 38)))
+    other = Structure("PTV", "PTV", cube((-60, -43, -40), (60, 40, 38)))
+    patient = asymmetric().with_structures(boost, other)
+    beam = Beam("G000", 0.0, (0.0, 0.0, 0.0), Fluence(np.ones((2, 2)), 5.0, (0.0, 0.0)))
+    scene = scene_of(replace(patient, plan=Plan(Prescription({"PTV": 77.0, "GTVp": 95.0}, 35), (beam,))))
+    assert scene is not None
+    assert scene.centre_mm == pytest.approx((35.0, -35.0, 30.0), abs=2.5)
+    assert scene.centre_words == "the centre of GTVp (the boost)"
+    absent = replace(patient, structures={}, plan=Plan(Prescription({"PTV": 77.0}, 35), (beam,)))
+    seen = scene_of(absent)
+    assert seen is not None
+    assert seen.centre_words == "the isocentre"
+
+
+def test_the_worst_place_is_the_largest_difference_inside_the_body() -> None:
+    patient = asymmetric()
+    array = np.ones(GRID.shape)
+    inside, outside = (10, 20, 30), (2, 2, 2)
+    array[inside], array[outside] = -0.5, 9.0
+    body = np.ones(GRID.shape, bool)
+    body[:, :5, :] = False
+    skin = Structure("External", "EXTERNAL", Mask(GRID, body))
+    patient = patient.with_doses(CT0=Dose(GRID, array)).with_structures(skin)
+    (worst,) = worst_of(patient, ["CT0"], "CT")
+    assert worst.change_gy == pytest.approx(-1.5)
+    assert worst.point_mm == pytest.approx(GRID.to_patient(inside))
+    assert worst.words(GRID.to_patient(inside)) == "CT0: −1.50 Gy at L 0 mm, P 0 mm, S 0 mm"
+    free = replace(patient, structures={})
+    (worst,) = worst_of(free, ["CT0"], "CT")
+    assert worst.change_gy == pytest.approx(8.0)
+
+
+def test_a_spread_is_shown_where_it_is() -> None:
+    patient = asymmetric()
+    spread = Dose(GRID, 2.0 * cube((20, -50, 15), (50, -20, 45)).array)
+    scene = through_box(patient)
+    picture = spread_picture(patient, "SynCT", spread, scene)
+    assert picture is not None
+    assert "Up to 2.00 Gy" in picture.caption
+    image = pixels(picture)
+    wide = image.shape[1]
+    across, down = where(image, SPREAD_COLOURS[-1], (0, int(0.32 * wide), 0, image.shape[0]))
+    assert across > 0.55
+    assert down < 0.45
+
+
+def test_a_band_says_what_it_is_and_how_wide() -> None:
+    axis = np.linspace(0.0, 60.0, 7)
+    band = Band(axis, np.full(7, 40.0), np.full(7, 52.5), "95 % of 40 dose samples")
+    drawn = Drawing(CURVES, ("CT", "CT0"), ("Rectum",), Axis(), "SynCT", {"Rectum": band})
+    picture = dvh_picture(drawn)
+    assert "Band on SynCT: 95 % of 40 dose samples; widest 12.5 pp (Rectum)." in picture.caption
+    bare = dvh_picture(replace(drawn, bands={}))
+    assert "No band" in bare.caption
+    assert not np.array_equal(pixels(picture), pixels(bare))
 
 
 def test_grey_is_stretched_for_each_modality() -> None:
