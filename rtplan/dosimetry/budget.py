@@ -158,6 +158,10 @@ def condensed(doses_gy: Float, volumes: Float, bins: int = 512) -> tuple[Float, 
 
 
 def interval95(values: Float) -> tuple[float, float]:
-    """Return the 2.5th and the 97.5th percentile."""
-    low, high = np.percentile(values, [2.5, 97.5])
+    """Return the 2.5th and the 97.5th percentile.
+
+    Of the kind that holds 95 % of further values on average (Weibull's places k/(n+1)), from 39 values on;
+    the common kind would hold 90 % with 40 values.
+    """
+    low, high = np.percentile(values, [2.5, 97.5], method="weibull")
     return float(low), float(high)

@@ -75,3 +75,13 @@ def test_samples_that_leave_the_dose_are_refused(made):
     small = GRID.crop((0, 14, 0), (22, 28, 40))
     with pytest.raises(DoseError, match="leaves the dose grid"):
         corrected(readers, [Dose(small, falling().array[:, 14:28])], exact.differential())
+
+
+def test_bins_keep_volume_and_mean_dose_of_every_sample(made):
+    readers, _, _ = made
+    axis = np.linspace(0.0, 90.0, 10)
+    volumes = readers.volumes(falling(), axis)
+    at = falling().grid.to_index(readers.points)
+    dose = 40.0 + 0.5 * falling().grid.to_patient(at)[:, 1]
+    assert np.allclose(volumes.sum(axis=1), readers.volume_cc.sum(axis=1))
+    assert np.allclose(volumes @ axis, readers.volume_cc @ dose, rtol=1e-5)

@@ -188,3 +188,20 @@ def test_lots_are_seeded_and_independent():
 
 def _seen20():
     return DOSES * (1.0 + DOSES / 20.0 / 3.0) / (1.0 + 2.0 / 3.0), VOLUMES
+
+
+def test_the_interval_of_forty_samples_holds_95_percent_of_further_ones():
+    rng = np.random.default_rng(1)
+    held = []
+    for _ in range(4000):
+        low, high = interval95(rng.standard_normal(40))
+        held.append(stats.norm.cdf(high) - stats.norm.cdf(low))
+    assert np.mean(held) == pytest.approx(0.95, abs=0.003)
+
+
+def test_drawn_doses_are_the_samples_and_not_the_arm_itself():
+    drawn = lots(RECTUM, 128, 1)
+    all_alike = Answers(RECTUM, drawn, exposure(*np.full(40, 1.1)))
+    hotter = Answers(RECTUM, drawn, Exposure([[(DOSES * 1.1, VOLUMES)]]))
+    assert np.array_equal(all_alike.at((0, 0, None)), hotter.at((0, None, None)))
+    assert not np.array_equal(all_alike.at((0, None, None)), hotter.at((0, None, None)))
