@@ -101,7 +101,8 @@ def apex(value: Float, slope: Float, bend: Float, rise: float) -> tuple[float, f
     place, depth = (0.0, 0.0), -float(value.min())
     for _ in range(APEX_STEPS):
         left = value + rise * (slope + 0.5 * bend * rise)
-        row, column = (int(k) for k in np.unravel_index(int(left.argmin()), left.shape))
+        inner = left[1:-1, 1:-1]
+        row, column = (int(k) + 1 for k in np.unravel_index(int(inner.argmin()), inner.shape))
         up, low = _valley(left[row - 1, column], left[row, column], left[row + 1, column])
         right, less = _valley(left[row, column - 1], left[row, column], left[row, column + 1])
         place = row + up, column + right

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtplan.domain import Contours, Dose, Grid, Mask, Structure
-from rtplan.dosimetry.closing import closing
+from rtplan.dosimetry.closing import apex, closing
 from rtplan.dosimetry.distance import Lattice
 from rtplan.dosimetry.dvh import Settings, dvh, value
 from rtplan.dosimetry.layers import Layers
@@ -75,3 +75,10 @@ def test_extremes_on_voxel_edges_are_those_of_a_finer_lattice(direction):
             got, wanted = value(usual, metric), value(finer, metric)
             assert got.value == pytest.approx(wanted.value, abs=0.03)
             assert abs(got.value - wanted.value) <= got.error_bound + wanted.error_bound
+
+
+def test_an_apex_is_found_on_a_lattice_whose_rim_is_lowest():
+    v, u = np.mgrid[-3.0:4.0, -3.0:4.0]
+    value = np.minimum(u**2 + v**2 - 1.0, 30.0 * (3.0 - np.abs(v)) - 5.0)
+    row, column, height = apex(value, np.full(value.shape, 2.0), np.zeros(value.shape), 2.0)
+    assert (row, column, height) == pytest.approx((3.0, 3.0, 0.5), abs=1e-6)
