@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtplan.cli import INTERRUPTED, PARTLY
 from rtplan.cli.options import AsJson, Device, Out, Protocol, Pseudonyms, Quiet, Seed
 
 if TYPE_CHECKING:
@@ -99,21 +102,40 @@ def command(
         workers=workers or _cores(),
         salt=salt or SALT,
     )
-    with _progress(settings, quiet=quiet or as_json) as tell:
-        study = run_study(settings, out, resume=resume, tell=tell)
+    try:
+        with _stoppable(), _progress(settings, quiet=quiet or as_json) as tell:
+            study = run_study(settings, out, resume=resume, tell=tell)
+    except KeyboardInterrupt:
+        print("rtplan: Interrupted; finished patients are kept, --resume goes on.", file=sys.stderr)
+        return INTERRUPTED
     if as_json:
         typer.echo(json.dumps({"findings": [], **study.as_dict(), "out": str(out)}, allow_nan=False))
     else:
         from rtplan.cli.study_print import print_study
 
         print_study(study, out)
-    return 3 if any(patient.state == "failed" for patient in study.patients) else 0
+    return PARTLY if any(patient.state == "failed" for patient in study.patients) else 0
 
 
 def _cores() -> int:
     import os
 
     return max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 1)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Inside the block a request to end (SIGTERM) is as tidy as Ctrl-C, also where that is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    wanted = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, signal.default_int_handler) for number in wanted]
+    try:
+        yield
+    finally:
+        for number, handler in zip(wanted, before, strict=True):
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -96,6 +99,7 @@ def _prepare() -> None:
     """Make a worker: one thread, deaf to the terminal's interrupt, and tidy when told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     set_threads(1)
     threadpool_limits(limits=1)
 
@@ -104,3 +108,11 @@ def _stop(number: int, frame: FrameType | None) -> None:
     with suppress(ValueError):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(128 + number)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that it works for is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)  # what it had not finished is cleared when the study goes on

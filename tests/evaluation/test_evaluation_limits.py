@@ -112,3 +112,16 @@ def test_equivalence_needs_patients_only_where_the_limits_lie_inside():
     assert patients_to_show(1.0, 0.0, 0.0) == 3
     with pytest.raises(FormatError):
         patients_for(0.0, 1.0)
+
+
+def test_small_samples_are_corrected_outwards():
+    # Plain percentiles of resampled limits lie too far in, since a resample has less spread than its sample.
+    samples = list(np.random.default_rng(9).standard_normal((20, 12)))
+    made = limits_of_agreement(samples, FAST)
+    draws = np.random.default_rng(1).integers(0, 12, (999, 12))
+    outward = []
+    for sample, one in zip(samples, made, strict=True):
+        drawn = sample[draws]
+        plain = np.percentile(drawn.mean(1) + Z95 * drawn.std(1, ddof=1), 97.5)
+        outward.append(one.upper_ci95[1] - plain)
+    assert np.mean(outward) > 0.1
