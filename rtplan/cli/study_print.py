@@ -33,16 +33,20 @@ def print_study(study: StudyFile, out: Path) -> None:
     _print_others(study)
     for notice in study.notices:
         typer.echo(f"{notice.severity}: {notice.message} {notice.action}".rstrip())
-    typer.echo(f"Files: {out / 'study.json'}, {out / 'cohort.parquet'}")
+    typer.echo(f"Report: {out / 'report.html'} (numbers: study.json, cohort.parquet)")
 
 
 def _print_risks(study: StudyFile) -> None:
     margin = study.statistics.get("margin_pp")
+    if study.done and not study.risks:
+        typer.echo("\nNo risk is evaluable; the findings say why.")
     for metric, structure, model in dict.fromkeys((r.metric, r.structure, r.model) for r in study.risks):
         rows = [r for r in study.cohort if (r.metric, r.structure, r.model) == (metric, structure, model)]
         base = next((r for r in study.risks if (r.metric, r.model, r.arm) == (metric, model, "CT")), None)
         typer.echo(f"\n{metric} of {structure}, {model}; differences to CT in percentage points")
-        if base is not None:
+        if metric == "TCP":
+            typer.echo("No TCP set is verified: read it relative to the CT alone.")
+        elif base is not None:
             low, high = 100 * base.minimum, 100 * base.maximum
             typer.echo(f"On CT: {low:.2f} to {high:.2f} %, median {100 * base.median:.2f} %")
         typer.echo(

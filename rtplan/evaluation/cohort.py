@@ -147,7 +147,7 @@ def _row(column: Column, limits: Limits, judging: Judging) -> Agreement:
         return row
     row = replace(
         row,
-        sd=limits.sd,
+        sd=row.sd if limits.sd is None else limits.sd,
         lower=limits.lower,
         upper=limits.upper,
         lower_ci95=limits.lower_ci95,

@@ -22,14 +22,13 @@ from rtplan.evaluation.study_file import NAME, StudyFile, StudyPatient, read_stu
 from rtplan.study.digital import demand_site
 from rtplan.study.members import Member, members_of
 from rtplan.study.one import clear_unfinished
-from rtplan.study.report import study_report
+from rtplan.study.report import PATIENTS, TABLE, study_report
 from rtplan.study.settings import StudySettings
 from rtplan.study.table import write_cohort
 from rtplan.study.workers import run_members
 
 #: Gets a patient's outcome, how many are finished, and how many there are.
 Tell = Callable[[StudyPatient, int, int], None]
-PATIENTS, TABLE = "patients", "cohort.parquet"
 
 
 def run_study(
@@ -37,9 +36,10 @@ def run_study(
     out: Path,
     *,
     resume: bool = False,
+    pages: bool = True,
     tell: Tell = lambda patient, count, of: None,
 ) -> StudyFile:
-    """Run a study and write ``patients/<key>/``, ``cohort.parquet`` and ``study.json``.
+    """Run a study and write ``patients/<key>/``, ``cohort.parquet``, ``study.json`` and the report.
 
     Parameters
     ----------
@@ -49,6 +49,8 @@ def run_study(
         Folder of the study; must not exist or be empty, unless it holds this study and ``resume``.
     resume : bool
         Keep finished patients of the same settings and version.
+    pages : bool
+        Whether ``report.html`` and ``report.pdf`` are made.
     tell : callable
         Called after each patient.
 
@@ -82,7 +84,10 @@ def run_study(
             rows[row.number] = _with_seconds(row, before)
             _write(out, _unfinished(settings, rows))
             tell(rows[row.number], count, len(members))
-    return _finish(out, settings, members, rows)
+    study = _finish(out, settings, members, rows)
+    if pages:
+        study_report(out)
+    return study
 
 
 def _finish(
@@ -102,7 +107,6 @@ def _finish(
     write_cohort(found, temporary)
     os.replace(temporary, out / TABLE)
     _write(out, study)
-    study_report(out)
     return study
 
 

@@ -33,7 +33,9 @@ def done(small, tmp_path_factory):
     """Return the finished study, its folder, and what was told on the way."""
     out = tmp_path_factory.mktemp("study") / "out"
     told = []
-    study = run_study(small, out, tell=lambda patient, count, of: told.append((patient, count, of)))
+    study = run_study(
+        small, out, pages=False, tell=lambda patient, count, of: told.append((patient, count, of))
+    )
     return study, out, told
 
 

@@ -41,9 +41,13 @@ def test_the_finished_study_is_printed(copy, capsys):
     assert "NTCP of Rectum, rectum_bleeding_g2_quantec2010" in said.out
     (line,) = [line for line in said.out.splitlines() if line.startswith("CT0") and "equivalent" in line]
     assert line.split()[1] == "3"
+    assert "On CT: " in said.out
+    assert "No TCP set is verified" in said.out
     assert "PTVp_6000 D98%[Gy]" in said.out
     assert "DIGITAL" not in said.out
     assert "not for people" in said.out
+    assert "Mean risk" in (copy / "report.html").read_text(encoding="utf-8")
+    assert (copy / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_json_is_the_file(copy, capsys):

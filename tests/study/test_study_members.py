@@ -42,7 +42,7 @@ def folder(tmp_path_factory, digital):
 def test_a_folder_study_runs_whom_it_can_and_says_why_not_the_others(folder, small, tmp_path):
     case = replace(small.case, protocol="prostate_boost_flame", arms=("CT", "CT0"), outcome=())
     settings = replace(small, case=case, folder=folder, phantoms=0)
-    study = run_study(settings, tmp_path / "out")
+    study = run_study(settings, tmp_path / "out", pages=False)
     assert [patient.state for patient in study.patients] == ["done", "failed", "failed"]
     assert "number 1 again" in study.patients[1].reason
     assert "no DICOM" in study.patients[2].reason
@@ -56,7 +56,7 @@ def test_a_folder_study_runs_whom_it_can_and_says_why_not_the_others(folder, sma
         text = path.read_text(encoding="utf-8")
         assert "Mustermann" not in text
         assert "study0001" not in text
-    again = run_study(settings, tmp_path / "out", resume=True)
+    again = run_study(settings, tmp_path / "out", resume=True, pages=False)
     assert again.cohort == study.cohort
     assert again == read_study(tmp_path / "out")
 
@@ -71,7 +71,7 @@ def test_another_salt_gives_another_key(folder, small):
 def test_folders_without_a_patient_are_refused(small, tmp_path):
     settings = replace(small, folder=tmp_path, phantoms=0)
     with pytest.raises(FormatError, match="no patient"):
-        run_study(settings, tmp_path / "out")
+        run_study(settings, tmp_path / "out", pages=False)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.txt").write_text("x", encoding="utf-8")
     with pytest.raises(FormatError, match="no patient"):
@@ -98,7 +98,7 @@ def test_npz_pairs_take_part(small, tmp_path):
     (tmp_path / "zz.npz").write_bytes(b"no array")
     case = replace(small.case, protocol="sts_preop_50gy", arms=("CT", "CTpop"), outcome=())
     settings = StudySettings(case=case, folder=tmp_path, judging=small.judging)
-    study = run_study(settings, tmp_path / "out")
+    study = run_study(settings, tmp_path / "out", pages=False)
     assert [patient.state for patient in study.patients] == ["done", "done", "failed"]
     rows = {(row.structure, row.metric): row for row in study.cohort}
     assert rows["PTV_5000", "Mean[Gy]"].n == 2
@@ -123,3 +123,18 @@ def test_targets_bear_the_protocols_names(digital):
 def test_another_site_is_refused():
     with pytest.raises(StructureError, match="prostate"):
         digital_patient(1, load_protocol("sts_preop_50gy"), Scenario(), COARSE)
+
+
+def test_the_scenario_displaces_the_mr_and_draws_its_day_anew():
+    made = digital_patient(2, load_protocol("prostate_boost_flame"), Scenario(2.0, True), COARSE)
+    ct, mr = made.images["CT"].grid, made.images["T2w"].grid
+    target = made.structure("PTVp_7700").region
+    middle = target.grid.to_index(target.grid.to_patient(np.argwhere(target.array)).mean(0))
+    assert np.linalg.norm(mr.to_patient(middle) - ct.to_patient(middle)) == pytest.approx(2.0)
+    assert "mr_anew" in made.history[0].settings
+    assert {"GTVp", "PTVp_7700"} <= set(made.structures)
+    none = digital_patient(
+        2, load_protocol("prostate_boost_flame"), Scenario(2.0, True), COARSE, with_mr=False
+    )
+    assert not none.mr
+    assert (none.images["CT"].array == made.images["CT"].array).all()

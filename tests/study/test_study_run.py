@@ -99,7 +99,7 @@ def test_a_finished_study_is_judged_again_without_running_anybody(done, small, t
     shutil.copytree(out, copy)
     stamps = {p: p.stat().st_mtime_ns for p in (copy / "patients").rglob("*") if p.is_file()}
     other = replace(small, judging=Judging(margin=None, bootstrap=FAST))
-    again = run_study(other, copy, resume=True)
+    again = run_study(other, copy, resume=True, pages=False)
     assert {p: p.stat().st_mtime_ns for p in (copy / "patients").rglob("*") if p.is_file()} == stamps
     assert {row.verdict for row in again.cohort} == {"none"}
     assert [patient.seconds for patient in again.patients] == [patient.seconds for patient in study.patients]
@@ -117,14 +117,14 @@ def test_an_interrupted_study_goes_on_and_ends_the_same(done, small, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_study(small, half, resume=True, tell=stop)
+        run_study(small, half, resume=True, pages=False, tell=stop)
     begun = read_study(half)
     assert not begun.finished
     assert [patient.state for patient in begun.patients] == ["done", "waiting", "waiting"]
     (half / "patients" / ".partial-0123").mkdir()  # what a killed process leaves
     key = study.patients[2].key
     shutil.copytree(out / "patients" / key, half / "patients" / key)
-    ended = run_study(small, half, resume=True)
+    ended = run_study(small, half, resume=True, pages=False)
     assert ended.finished
     assert ended.cohort == study.cohort
     assert not list((half / "patients").glob(".partial*"))
@@ -135,17 +135,17 @@ def test_what_was_asked_otherwise_is_not_gone_on_with(done, small):
     with pytest.raises(OutputError, match="not empty"):
         run_study(small, out)
     with pytest.raises(OutputError, match=r"otherwise .*scenario"):
-        run_study(replace(small, scenario=Scenario(2.0)), out, resume=True)
+        run_study(replace(small, scenario=Scenario(2.0)), out, resume=True, pages=False)
     with pytest.raises(OutputError, match=r"otherwise .*beams"):
-        run_study(replace(small, case=replace(small.case, beams=5)), out, resume=True)
+        run_study(replace(small, case=replace(small.case, beams=5)), out, resume=True, pages=False)
 
 
 def test_a_folder_of_other_things_is_refused(small, tmp_path):
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OutputError, match="not empty"):
-        run_study(small, tmp_path, resume=True)
+        run_study(small, tmp_path, resume=True, pages=False)
     with pytest.raises(OutputError, match="is a file"):
-        run_study(small, tmp_path / "mine.txt", resume=True)
+        run_study(small, tmp_path / "mine.txt", resume=True, pages=False)
 
 
 @pytest.mark.parametrize(
