@@ -15,11 +15,11 @@ Array = Any
 
 #: Relative margin on gamma squared within which a cell cannot improve a minimum worth the search.
 SLACK = 2e-7
-ITERATIONS = 40
+ITERATIONS = 100
 #: Steps (in units of the distance criterion) below which a search has come to its end; a free Newton step
 #: converges quadratically, so what follows it is of the order of its square, in gamma of its fourth power.
 STEP = 1e-7
-NEWTON_STEP = 3e-4
+NEWTON_STEP = 5e-5
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rtplan.domain import Contours, Dose, Grid, Mask, Structure
@@ -46,6 +46,7 @@ def test_a_mirror_image_has_the_mirrored_gamma(seed, spacing, criteria, axis):
 
 
 @given(st.integers(0, 10**6), SPACING, CRITERIA, st.floats(1.0, 3.0), st.floats(1.0, 3.0))
+@example(204, (1.0, 1.0, 1.0), GammaSettings(0.5, 2.0, 0.0, True), 2.0, 1.0)
 @settings(max_examples=20, deadline=None)
 def test_is_bounded_by_the_dose_difference_and_falls_with_wider_criteria(seed, spacing, criteria, d, m):
     a, b = drawn(seed, spacing, smooth=False)
