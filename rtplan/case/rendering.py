@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ def content_of(folder: Path, case: Case, provenance: Mapping[str, Any]) -> Conte
         reviews=review.rows_of(reviews.reviews) if reviews else (),
     )
     told = {key: value for key, value in provenance.items() if key != "outputs"}
+    if provenance.get("rtplan_version", version("rtplan")) != version("rtplan"):
+        told["rendered_by"] = version("rtplan")
     return assemble(case.patient, told, tables.read_curves(folder / "dvh", base_gy=case.base_gy), extras)
 
 

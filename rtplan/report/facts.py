@@ -149,6 +149,7 @@ def provenance_block(patient: Patient, provenance: Mapping[str, Any]) -> Block:
 def _program(provenance: Mapping[str, Any]) -> Table | None:
     words = {
         "rtplan_version": "rtplan",
+        "rendered_by": "Report made by rtplan",
         "command": "Command",
         "protocol": "Protocol",
         "seed": "Seed",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rtplan.case import review
 from rtplan.case.rendering import put_both, rendered
+from rtplan.domain import Notice
 from rtplan.errors import FormatError
 from rtplan.evaluation.study_file import NAME, read_study
 from rtplan.report.cohort import cohort_content
@@ -43,6 +47,22 @@ def study_report(folder: Path) -> tuple[Path, Path]:
             action="run the study with --resume.",
         )
     rows = read_cohort(table) if table.is_file() else {}
-    found = {p.key: review.read(folder / PATIENTS / p.key) for p in study.done}
-    reviews = {key: review.rows_of(item.reviews) for key, item in found.items() if item is not None}
+    reviews, left_out = _reviews(folder / PATIENTS, [p.key for p in study.done])
+    study = replace(study, notices=(*study.notices, *left_out))
     return put_both(folder, rendered(cohort_content(study, rows, reviews)))
+
+
+def _reviews(patients: Path, keys: list[str]) -> tuple[dict[str, Sequence[Mapping[str, Any]]], list[Notice]]:
+    """Return the rows of the reviews by key; one that cannot be used is left out and said."""
+    found: dict[str, Sequence[Mapping[str, Any]]] = {}
+    left_out = []
+    for key in keys:
+        try:
+            read = review.read(patients / key)
+        except FormatError as wrong:
+            place = f"{PATIENTS}/{key}/{review.FILE}"
+            left_out.append(Notice("REVIEW_LEFT_OUT", "warn", wrong.message, wrong.action, file=place))
+            continue
+        if read is not None:
+            found[key] = review.rows_of(read.reviews)
+    return found, left_out

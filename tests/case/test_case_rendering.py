@@ -190,6 +190,15 @@ def test_reviews_come_into_the_report_and_do_not_change_the_run(out):
     assert read(out) is not None  # the reviews still belong to this run
 
 
+def test_a_report_of_another_version_says_so(out):
+    text = (out / "manifest.json").read_text(encoding="utf-8")
+    (out / "manifest.json").write_text(text.replace('"seed": 1', '"seed": 1, "rtplan_version": "0.0.9"'))
+    report_again(out)
+    page = (out / PAGE).read_text(encoding="utf-8")
+    assert "Report made by rtplan" in page
+    assert "0.0.9" in page
+
+
 def test_both_are_put_in_place_or_neither(tmp_path, monkeypatch):
     (tmp_path / PAGE).write_text("old page")
     (tmp_path / DOCUMENT).write_bytes(b"old pdf")

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rtplan.case.review import Review, StructureScore
+from rtplan.case.review_save import add
 from rtplan.case.tables import write_json
 from rtplan.cli import main
 from rtplan.errors import FormatError
@@ -144,6 +146,40 @@ def test_it_is_made_from_the_folder_alone(
     content = cohort_content(cohort_report.study, cohort_report.rows)
     assert (folder / "report.html").read_text(encoding="utf-8") == page_of(content)
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_reviews_come_from_the_patients_folders_and_a_broken_one_is_said(folder: Path) -> None:
+    for key in ("key00", "key01"):
+        (folder / "patients" / key).mkdir(parents=True)
+        write_json(folder / "patients" / key / "manifest.json", {"schema": 1})
+    score = StructureScore(name="Rectum", score=1, kind="partial overlap")
+    time: Any = "2026-01-02T03:04:05Z"
+    add(folder / "patients/key00", Review(reader="AB", time=time, structures=(score,)))
+    (folder / "patients/key01/review.json").write_text("{}")
+    study_report(folder)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "1 patient reviewed by 1 reader." in page
+    assert "patients/key01/review.json" in page
+
+
+@pytest.mark.parametrize("make", [lambda place: None, lambda place: place.mkdir()])
+def test_a_folder_without_a_case_is_refused_in_one_message(
+    make: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "x")
+    with pytest.raises(SystemExit) as left:
+        main(["report", str(tmp_path / "x")])
+    assert left.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "What to do" in said
+
+
+def test_a_study_takes_no_pseudonym_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["report", str(folder), "--pseudonym", "keys.csv"])
+    assert left.value.code == 1
+    assert "leave --pseudonym out" in capsys.readouterr().err
 
 
 def test_a_study_that_does_not_parse_is_refused(folder: Path) -> None:
