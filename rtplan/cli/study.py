@@ -48,6 +48,10 @@ def command(
     margin: Annotated[list[str] | None, typer.Option(help="NAME=MM or NAME=L,R,A,P,S,I.")] = None,
     gas: Annotated[str, typer.Option(help="Gas inside the body: water or as_reference.")] = "water",
     model: Annotated[str, typer.Option(help="Synthetic CT network.")] = "synct_mr_pelvis",
+    dose_samples: Annotated[
+        int, typer.Option(help="Doses on samples of the synthetic CT: 0, or 40 and more (slower).", min=0)
+    ] = 0,
+    contours: Annotated[str, typer.Option(help="Readers' variation as SD,LENGTH in mm (2,15).")] = "",
     names: Annotated[Path | None, typer.Option(help="Map of clinic names to TG-263 (TOML).")] = None,
     pseudonym: Pseudonyms = None,
     salt: Annotated[str, typer.Option(help="Secret of the clinic that enters pseudonyms.")] = "",
@@ -65,7 +69,7 @@ def command(
 
     Example: rtplan study --patients phantom:36 --protocol prostate_boost_flame --out study/
     """
-    from rtplan.case.settings import CaseSettings, parse_gamma, parse_margin
+    from rtplan.case.settings import CaseSettings, parse_gamma, parse_margin, parse_variation
     from rtplan.domain.patient import ARMS
     from rtplan.evaluation.limits import Bootstrap
     from rtplan.io.index import SALT
@@ -85,6 +89,9 @@ def command(
         allow_unverified=allow_unverified,
         gamma=tuple(dict.fromkeys(parse_gamma(text) for text in gamma)) if gamma else chosen.gamma,
         outcome=tuple(outcome or ()),
+        dose_samples=dose_samples,
+        residuals="real" if patients is None else "digital",
+        contours=parse_variation(contours) if contours else None,
         seed=seed,
         device=device,
     )

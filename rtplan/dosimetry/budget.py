@@ -85,8 +85,8 @@ def lots(parameters: ParameterSet, samples: int = 2000, seed: int = 1) -> Lots:
     designs = pair_of_designs(len(free) + 2, samples, seed)
     method = f"parameters as independent two-piece normals, {samples} Sobol, seed {seed}"
     fixed = [name for name in parameters.parameters if name not in free]
-    if fixed:
-        method += f" ({', '.join(fixed)} fixed: {NO_INTERVAL})"
+    said = "conservative, since correlations are not published"
+    method += f" ({said}; {', '.join(fixed)} fixed: {NO_INTERVAL})" if fixed else f" ({said})"
     made = [Draws(_values(parameters, free, design), method) if free else None for design in designs]
     return Lots(made[0], made[1], np.stack([design[:, -2:].T for design in designs]))
 
