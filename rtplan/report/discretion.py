@@ -8,8 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from rtplan.domain import Identity, Image, Patient
+from rtplan.domain.nomenclature import KINDS
 
 REMOVED = "[removed]"
+#: Names of organs tell nobody; as a phantom's or test patient's name they would tear up the results.
+_ORGANS = frozenset(name.casefold() for name in KINDS)
 
 
 def _forms(name: str) -> set[str]:
@@ -27,6 +30,7 @@ def pattern(identity: Identity, key: str) -> re.Pattern[str] | None:
     """
     words = _forms(identity.name) | {identity.patient_id, identity.birth_date}
     words = {word for word in words if len(word) >= 4 and word != key and word not in key}
+    words = {word for word in words if word.casefold() not in _ORGANS}
     if not words:
         return None
     found = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
@@ -41,6 +45,15 @@ def _clean(value: Any, identity: re.Pattern[str]) -> Any:
     if isinstance(value, list | tuple):
         return [_clean(item, identity) for item in value]
     return value
+
+
+def _apart(names: Mapping[str, str]) -> dict[str, str]:
+    """Return cleaned names that are still one for each structure."""
+    made: dict[str, str] = {}
+    for name, cleaned in names.items():
+        count = sum(other == cleaned or other.startswith(f"{cleaned} (") for other in made.values())
+        made[name] = f"{cleaned} ({count + 1})" if count and cleaned != name else cleaned
+    return made
 
 
 def discreet(patient: Patient, provenance: Mapping[str, Any]) -> tuple[Patient, dict[str, Any]]:
@@ -74,12 +87,18 @@ def discreet(patient: Patient, provenance: Mapping[str, Any]) -> tuple[Patient, 
     def image(item: Image) -> Image:
         return replace(item, source=replace(item.source, description=text(item.source.description)))
 
+    names = _apart({name: text(name) for name in patient.structures})
     plain = replace(
         plain,
         images={name: image(item) for name, item in patient.images.items()},
-        structures={text(n): replace(s, name=text(s.name)) for n, s in patient.structures.items()},
+        structures={names[n]: replace(s, name=names[n]) for n, s in patient.structures.items()},
         findings=tuple(
-            replace(f, reason=maybe(f.reason), structure=maybe(f.structure), detail=_clean(f.detail, found))
+            replace(
+                f,
+                reason=maybe(f.reason),
+                structure=names.get(f.structure or "", maybe(f.structure)),
+                detail=_clean(f.detail, found),
+            )
             for f in patient.findings
         ),
         notices=tuple(
@@ -88,7 +107,7 @@ def discreet(patient: Patient, provenance: Mapping[str, Any]) -> tuple[Patient, 
                 message=text(n.message),
                 action=text(n.action),
                 file=maybe(n.file),
-                structure=maybe(n.structure),
+                structure=names.get(n.structure or "", maybe(n.structure)),
             )
             for n in patient.notices
         ),

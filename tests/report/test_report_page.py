@@ -11,6 +11,7 @@ import pytest
 
 from rtplan.domain import Finding, Identity, Notice, Patient, Source, Structure
 from rtplan.report.assemble import WARNING, assemble
+from rtplan.report.discretion import discreet
 from rtplan.report.page import page_of, render
 
 ORDER = ["answer", "outcome", "goals", "dvh", "slices", "difference", "comparison", "not_evaluable", "run",
@@ -262,3 +263,25 @@ def test_the_same_report_has_the_same_bytes(
     mr_only: Patient, mr_only_report: Any, provenance: dict[str, Any]
 ) -> None:
     assert render(mr_only, provenance) == mr_only_report.page
+
+
+def test_an_organ_s_name_as_patient_name_tears_up_nothing(full: Patient) -> None:
+    patient = replace(full, identity=Identity("BLADDER", "Rectum", "", ""))
+    plain, _ = discreet(patient, {})
+    assert set(plain.structures) == set(full.structures)
+    assert plain.findings == full.findings
+
+
+def test_structures_that_bear_the_patient_s_name_stay_apart(full: Patient) -> None:
+    region = full.structures["Rectum"].region
+    named = ("Doe Jonathan", "Doe^Jonathan", "GTV")
+    finding = Finding("D2%[Gy]", 1.0, "Gy", "x", structure="Doe^Jonathan")
+    patient = replace(
+        full,
+        structures={name: Structure(name, "ORGAN", region) for name in named},
+        findings=(finding,),
+        identity=Identity("HOSP-4711-X", "Doe^Jonathan", "", ""),
+    )
+    plain, _ = discreet(patient, {})
+    assert list(plain.structures) == ["[removed]", "[removed] (2)", "GTV"]
+    assert plain.findings[0].structure == "[removed] (2)"
