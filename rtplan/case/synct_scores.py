@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from rtplan.case.outfolder import whole
+from rtplan.case.training import aligned
 from rtplan.domain import Finding, Image, Mask, Patient
 from rtplan.errors import FormatError
 from rtplan.evaluation.lookup import Counts, counts, looked_up, lookup
@@ -41,11 +42,13 @@ class SynctScores:
     cases: tuple[CaseScore, ...]
     findings: tuple[Finding, ...]
     style: str
+    aligned: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields that ``rtplan evaluate synct --json`` prints beside the findings."""
         return {
             "style": self.style,
+            "aligned": self.aligned,
             "n": len(self.cases),
             "cases": {
                 one.key: {
@@ -85,6 +88,7 @@ def score_synct(
     parts: Sequence[Part],
     style: str,
     *,
+    align: bool = False,
     save: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> SynctScores:
@@ -98,6 +102,8 @@ def score_synct(
         Who makes the synthetic CT of which cases; no case may have two makers.
     style : str
         One of `evaluation.synct.STYLES`.
+    align : bool
+        Lay each CT on its MR first (`imaging.laid`): the score on pairs that agree. Say so beside it.
     save : Path, optional
         New folder for ``scores.json``.
 
@@ -113,22 +119,40 @@ def score_synct(
     The lookup of a case is learned from all other pairs of the folder, scored or not; a folder with one
     pair has none.
     """
-    known = {patient.key: _counted(patient) for patient in read_pairs(data)}
+    pairs = _pairs(data, align)
+    known = {patient.key: _counted(patient) for patient in pairs(())}
     scored: dict[str, CaseScore] = {}
     for part in parts:
-        for patient in read_pairs(data, only=part.only):
+        for patient in pairs(part.only):
             if patient.key in scored:
                 raise FormatError("Two networks answer for one case.", where=patient.key)
             others = [table for key, table in known.items() if key != patient.key]
             scored[patient.key] = _score(patient, part, others, style)
             report(_line(scored[patient.key]))
     cases = tuple(scored[key] for key in sorted(scored))
-    done = SynctScores(cases, summary(cases, " + ".join(part.name for part in parts), style), style)
+    names = " + ".join(part.name for part in parts)
+    found = (replace(f, detail={**f.detail, "aligned": align}) for f in summary(cases, names, style))
+    done = SynctScores(cases, tuple(found), style, align)
     if save is not None:
         with whole(save) as out:
             text = {"schema": 1, "findings": [f.as_dict() for f in done.findings], **done.as_dict()}
             (out / "scores.json").write_text(json.dumps(text, indent=1, allow_nan=False), encoding="utf-8")
     return done
+
+
+def _pairs(data: Path, align: bool) -> Callable[[tuple[str, ...]], Iterable[Patient]]:
+    """Return a reader of the pairs of some names (none: all); those that were laid on are kept."""
+    if not align:
+        return lambda only: read_pairs(data, only=only)
+    kept = {patient.key: aligned(patient) for patient in read_pairs(data)}
+
+    def asked(only: tuple[str, ...]) -> list[Patient]:
+        lacks = [name for name in only if name not in kept]
+        if lacks:
+            raise FormatError(f"These cases are not in the folder: {', '.join(lacks)}.", where=data.name)
+        return [patient for key, patient in kept.items() if not only or key in only]
+
+    return asked
 
 
 def _score(patient: Patient, part: Part, others: Sequence[Counts], style: str) -> CaseScore:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rtplan.domain import Patient
 from rtplan.errors import FormatError
+from rtplan.imaging.laid import laid_on
 from rtplan.io.datasets.npz import read_folder
 from rtplan.learning.pairs import Pair, load_pair, pair_of, save_pair
 from rtplan.learning.settings import DataSpec, TrainSettings
@@ -55,10 +56,17 @@ def gather(
         path = folder / f"{name}.npz"
         if not path.is_file():
             report(f"preparing {name}")
-            pair = pair_of(make(), settings.spacing_zyx_mm, spec.roles, spec.words)
+            patient = aligned(make()) if spec.align else make()
+            pair = pair_of(patient, settings.spacing_zyx_mm, spec.roles, spec.words)
             save_pair(pair, path)
         pairs.append(load_pair(path))
     return pairs
+
+
+def aligned(patient: Patient) -> Patient:
+    """Return the patient with its CT laid on its first MR; see `imaging.laid.laid_on`."""
+    ct = laid_on(patient.images["CT"], next(iter(patient.mr.values()))).ct
+    return patient.with_images(CT=ct)
 
 
 def _cases(spec: DataSpec) -> Iterator[tuple[str, Callable[[], Patient]]]:
@@ -95,5 +103,6 @@ def _key(spec: DataSpec, settings: TrainSettings) -> str:
             Path(spec.folder).name,
             settings.spacing_zyx_mm,
         )
+        + (("aligned",) if spec.align else ())
     )
     return f"{spec.kind}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"

@@ -34,6 +34,9 @@ def command(
     only: str = typer.Option("", "--only", help="Cases, separated by commas; all by default."),
     folds: Path | None = typer.Option(None, "--folds", help="folds.toml: score test patients only."),
     fold: int | None = typer.Option(None, "--fold", help="Which fold's test patients."),
+    align: bool = typer.Option(
+        False, "--align", help="Lay each CT on its MR first, where the pair does not agree: say so beside it."
+    ),
     save: Path | None = typer.Option(None, "--save", help="New folder for scores.json."),
     threads: Threads = 0,
     quiet: Quiet = False,
@@ -50,7 +53,7 @@ def command(
         raise UnknownName(f"There is no style {style!r}. Known: {', '.join(STYLES)}.")
     set_threads(threads)
     parts = _parts(model, images, tuple(filter(None, only.split(","))), folds, fold)
-    done = score_synct(data, parts, style, save=save, report=progress(quiet))
+    done = score_synct(data, parts, style, align=align, save=save, report=progress(quiet))
     if as_json:
         print_json(done.findings, (), **done.as_dict())
         return

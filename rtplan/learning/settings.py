@@ -38,6 +38,8 @@ class DataSpec(Frozen):
         Part of the training samples that come from here, relative to the other sources.
     only, exclude : tuple of str
         Names of cases to take, or to leave out.
+    align : bool
+        Whether the CT is laid on the MR first where the two do not lie on each other (`imaging.laid`).
     """
 
     kind: Literal["phantom", "npz"]
@@ -49,6 +51,7 @@ class DataSpec(Frozen):
     roles: tuple[str, ...] = ("T2w", "T1w", "Dixon_IP")
     native_zyx_mm: Triple = (2.5, 1.5, 1.5)
     folder: str = ""
+    align: bool = False
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
@@ -65,7 +68,7 @@ class DataSpec(Frozen):
         """Return the source in one line, for the card."""
         if self.kind == "phantom":
             return f"cohort:{self.cohort}, {self.patients} patients from seed {self.seed}"
-        return f"npz:{Path(self.folder).name}" + (
+        return f"npz:{Path(self.folder).name}{', CT laid on the MR' if self.align else ''}" + (
             f", without {', '.join(self.exclude)}" if self.exclude else ""
         )
 

@@ -96,6 +96,29 @@ def test_each_fold_is_scored_by_its_own_network(place, capsys):
     assert [line.split(":")[0].strip() for line in seen.err.splitlines()] == ["a", "c", "b"]
 
 
+def test_a_ct_that_lies_beside_its_mr_is_laid_on_it_when_asked(place, tmp_path, capsys):
+    """An image that lies on the MR is wrong against a CT 9 mm to its side, and right when that is moved."""
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "made").mkdir()
+    for seed, name in enumerate("ab"):
+        ct = write_pair(tmp_path / "pairs", name, seed)
+        with np.load(tmp_path / "pairs" / f"{name}.npz") as file:
+            mr = file["mr"]
+        moved = np.roll(ct, 3, axis=2)
+        np.savez(tmp_path / "pairs" / f"{name}.npz", ct=moved, mr=mr, spacing_zyx=SPACING)
+        grid = Grid.axial(SHAPE, SPACING, (0.0, 0.0, 0.0))
+        write_volume(Image(grid, ct.astype(float)), tmp_path / "made" / f"{name}.nii.gz")
+    errors = {}
+    for align in ((), ("--align",)):
+        order = ("--data", tmp_path / "pairs", "--images", tmp_path / "made", "--json", "--quiet", *align)
+        assert call("evaluate", "synct", *order) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["aligned"] is bool(align)
+        assert all(f["detail"]["aligned"] is bool(align) for f in said["findings"])
+        errors[bool(align)] = said["cases"]["a"]["figures"]["MAE"]
+    assert errors[True] < 0.3 * errors[False]
+
+
 def test_contradictions_are_refused(place, capsys):
     base = ("evaluate", "synct", "--data", place / "pairs")
     net = place / "net" / "model.toml"

@@ -9,6 +9,8 @@ from scipy import ndimage
 from rtplan.domain import Grid, Image, Mask, Registration
 from rtplan.errors import GeometryMismatch, RegistrationError
 from rtplan.imaging.alignment import body_overlap, mutual_information
+from rtplan.imaging.body import body_mask
+from rtplan.imaging.laid import laid_on
 from rtplan.imaging.register import RegisterSettings, identity, register
 from rtplan.imaging.resample import carry_back, resample
 
@@ -155,3 +157,24 @@ def test_misregistered_patients_are_repaired_or_refused(data: Path, case: str, f
         assert found.quality["mutual_information"] > 1.1 * before["mutual_information"]
         assert isinstance(resample(mr, grid, registration=found), Image)
         assert isinstance(found, Registration)
+
+
+def test_a_ct_that_lies_beside_its_mr_is_laid_on_it_and_one_that_lies_right_is_left() -> None:
+    truth = motion(3.0, (4.0, -3.0, 5.0))
+    mr = scan("MR", "f")
+    right, beside = (resample(scan("CT", "f", move), mr.grid, outside=-1024.0) for move in (None, truth))
+    quick = RegisterSettings(working_mm=4.0, samples=8000, least_overlap=0.75)
+    laid = laid_on(beside, mr, quick)
+    assert laid.registration is not None
+    assert laid.shift_mm == pytest.approx(np.sqrt(4.0**2 + 3.0**2 + 5.0**2), abs=2.0)
+    assert laid.information[1] > laid.information[0] + 0.02
+    body = body_mask(right).array & body_mask(laid.ct).array
+    before, after = (np.abs(ct.array - right.array)[body].mean() for ct in (beside, laid.ct))
+    assert after < 0.5 * before
+    assert laid.ct.grid.same_as(mr.grid)
+    left = laid_on(right, mr, quick)
+    assert left.registration is None
+    assert left.ct is right
+    assert left.shift_mm == 0.0
+    with pytest.raises(GeometryMismatch):
+        laid_on(scan("CT", "f"), mr, quick)
