@@ -38,7 +38,7 @@ def main() -> None:
             f"`python benchmarks/report.py` on {os.cpu_count()} cores, {platform.system()} "
             f"{platform.machine()}, Python {platform.python_version()}; `rtplan report OUT` as its own "
             f"process, {TIMES} times, the shortest. Other work ran beside it, load {os.getloadavg()[0]:.0f}: "
-            "the processor time is what an idle machine takes. "
+            "hence the processor time. "
             f"Bar for one patient: {BAR_S:.0f} s and {BAR_MIB:.0f} MB.",
             "",
             "| report | wall [s] | processor [s] | page [MB] | PDF [MB] |",

@@ -68,3 +68,9 @@ def test_its_text_can_be_selected(full_report: Any, tmp_path: Path) -> None:
         assert wanted in text
     for block in full_report.content.blocks:
         assert block.title in text
+
+
+def test_it_names_its_title_and_language(full_report: Any, cohort_report: Any) -> None:
+    for report in (full_report, cohort_report):
+        assert b"/Lang (en-GB)" in report.document
+        assert re.search(rb"/Title \((?:rtplan report|\\376\\377)", report.document)
