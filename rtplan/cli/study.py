@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtplan.cli import INTERRUPTED, PARTLY
+from rtplan.cli import DONE, INTERRUPTED, PARTLY
 from rtplan.cli.options import AsJson, Device, Out, Protocol, Pseudonyms, Quiet, Seed
 
 if TYPE_CHECKING:
-    from rtplan.evaluation.study_file import StudyPatient
+    from rtplan.evaluation.study_file import StudyFile, StudyPatient
     from rtplan.study.run import Tell
     from rtplan.study.settings import StudySettings
 
@@ -60,6 +60,9 @@ def command(
     seed: Seed = 1,
     workers: Annotated[int, typer.Option(help="Processes at once; 0: one per core.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on; keep finished patients.")] = False,
+    judge_only: Annotated[
+        bool, typer.Option("--judge-only", help="Run nobody; judge the finished patients of --out.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
@@ -73,10 +76,16 @@ def command(
     from rtplan.domain.patient import ARMS
     from rtplan.evaluation.limits import Bootstrap
     from rtplan.io.index import SALT
+    from rtplan.study.judge import judge_again
     from rtplan.study.run import run_study
     from rtplan.study.settings import Scenario, StudySettings, judging_of, parse_patients, parse_spacing
     from rtplan.study.settings import preset as preset_of
 
+    judging = judging_of(
+        margin_pp, precision_pp, Bootstrap(resamples, seed), allow_unverified=allow_unverified
+    )
+    if judge_only:
+        return _told(judge_again(out, judging, protocol), out, as_json)
     chosen = preset_of(preset)
     case = CaseSettings(
         protocol=protocol,
@@ -101,9 +110,7 @@ def command(
         phantoms=parse_patients(patients) if patients is not None else 0,
         scenario=Scenario(registration_error_mm, gas_and_bladder_change),
         spacing_zyx_mm=parse_spacing(spacing),
-        judging=judging_of(
-            margin_pp, precision_pp, Bootstrap(resamples, seed), allow_unverified=allow_unverified
-        ),
+        judging=judging,
         names=names,
         pseudonyms=pseudonym,
         workers=workers or _cores(),
@@ -115,13 +122,18 @@ def command(
     except KeyboardInterrupt:
         print("rtplan: Interrupted; finished patients are kept, --resume goes on.", file=sys.stderr)
         return INTERRUPTED
+    return _told(study, out, as_json)
+
+
+def _told(study: StudyFile, out: Path, as_json: bool) -> int:
+    """Print a study and return the exit code."""
     if as_json:
         typer.echo(json.dumps({"findings": [], **study.as_dict(), "out": str(out)}, allow_nan=False))
     else:
         from rtplan.cli.study_print import print_study
 
         print_study(study, out)
-    return PARTLY if any(patient.state == "failed" for patient in study.patients) else 0
+    return PARTLY if any(patient.state == "failed" for patient in study.patients) else DONE
 
 
 def _cores() -> int:

@@ -38,9 +38,10 @@ def print_study(study: StudyFile, out: Path) -> None:
 
 def _print_risks(study: StudyFile) -> None:
     margin = study.statistics.get("margin_pp")
-    if study.done and not study.risks:
+    asked = [r for r in study.cohort if r.metric in RISKS and r.n]
+    if study.done and not asked:
         typer.echo("\nNo risk is evaluable; the findings say why.")
-    for metric, structure, model in dict.fromkeys((r.metric, r.structure, r.model) for r in study.risks):
+    for metric, structure, model in dict.fromkeys((r.metric, r.structure, r.model) for r in asked):
         rows = [r for r in study.cohort if (r.metric, r.structure, r.model) == (metric, structure, model)]
         base = next((r for r in study.risks if (r.metric, r.model, r.arm) == (metric, model, "CT")), None)
         typer.echo(f"\n{metric} of {structure}, {model}; differences to CT in percentage points")

@@ -89,8 +89,10 @@ def _columns(patients: Mapping[str, Sequence[Finding]], judging: Judging) -> lis
         margin = judging.margin
         columns.append(Column(replace(row, margin=margin), values, mean))
         arm = [risks.get((n, f.arm, f.structure, f.metric, f.model), math.nan) for n in names]
-        logit = replace(row, scale="logit", unit="1", margin=_logit_margin(margin, mean))
-        columns.append(Column(logit, _logit(np.array(arm)) - _logit(np.array(base)), mean))
+        odds = _logit(np.array(arm)) - _logit(np.array(base))
+        if np.isfinite(odds).any():  # a TCP is known by its differences alone
+            logit = replace(row, scale="logit", unit="1", margin=_logit_margin(margin, mean))
+            columns.append(Column(logit, odds, mean))
     return columns
 
 

@@ -46,7 +46,7 @@ def bland_altman(title: str, arms: Sequence[Pairs]) -> Picture:
     with style():
         figure = empty_figure(WIDTH_MM, height)
         grid = figure.add_gridspec(
-            rows, COLUMNS, left=0.075, right=0.985, top=1.0 - 6.0 / height, bottom=12.0 / height,
+            rows, COLUMNS, left=0.1, right=0.985, top=1.0 - 6.0 / height, bottom=12.0 / height,
             hspace=0.42, wspace=0.14,
         )  # fmt: skip
         for n, pairs in enumerate(arms):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
@@ -11,20 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from rtplan.case.provenance import data_files_of, weights_of
-from rtplan.case.tables import read_findings, write_json
-from rtplan.domain import Finding, Notice
 from rtplan.dosimetry.parameters import load_set
 from rtplan.dosimetry.protocol import load_protocol
 from rtplan.errors import OutputError
-from rtplan.evaluation.cohort import agree, risks_of_arms
-from rtplan.evaluation.limits import FEWEST
 from rtplan.evaluation.study_file import NAME, StudyFile, StudyPatient, read_study
 from rtplan.study.digital import demand_site
-from rtplan.study.members import Member, members_of
+from rtplan.study.judge import judge, statistics_of, write_study
+from rtplan.study.members import members_of
 from rtplan.study.one import clear_unfinished
-from rtplan.study.report import PATIENTS, TABLE, study_report
+from rtplan.study.report import PATIENTS, study_report
 from rtplan.study.settings import StudySettings
-from rtplan.study.table import write_cohort
 from rtplan.study.workers import run_members
 
 #: Gets a patient's outcome, how many are finished, and how many there are.
@@ -78,35 +73,15 @@ def run_study(
     patients.mkdir(parents=True, exist_ok=True)
     clear_unfinished(patients)
     rows = {m.number: StudyPatient(m.number, m.key, "waiting") for m in members}
-    _write(out, _unfinished(settings, rows))
+    write_study(out, _unfinished(settings, rows))
     with closing(run_members(members, settings, patients, resume=resume)) as finished:
         for count, row in enumerate(finished, start=1):
             rows[row.number] = _with_seconds(row, before)
-            _write(out, _unfinished(settings, rows))
+            write_study(out, _unfinished(settings, rows))
             tell(rows[row.number], count, len(members))
-    study = _finish(out, settings, members, rows)
+    study = judge(out, _unfinished(settings, rows), settings.judging)
     if pages:
         study_report(out)
-    return study
-
-
-def _finish(
-    out: Path, settings: StudySettings, members: Sequence[Member], rows: Mapping[int, StudyPatient]
-) -> StudyFile:
-    """Read the finished patients' findings, judge, and write table and file."""
-    done = [rows[m.number].key for m in members if rows[m.number].state == "done"]
-    found = {key: read_findings(out / PATIENTS / key) for key in done}
-    study = replace(
-        _unfinished(settings, rows),
-        finished=True,
-        cohort=agree(found, settings.judging),
-        risks=risks_of_arms(found),
-        notices=_notices(settings, rows.values(), found),
-    )
-    temporary = out / f".{TABLE}"
-    write_cohort(found, temporary)
-    os.replace(temporary, out / TABLE)
-    _write(out, study)
     return study
 
 
@@ -115,16 +90,9 @@ def _unfinished(settings: StudySettings, rows: Mapping[int, StudyPatient]) -> St
         finished=False,
         rtplan_version=version("rtplan"),
         settings=settings.plain(),
-        statistics=settings.statistics(),
+        statistics=statistics_of(settings.judging),
         patients=tuple(rows[number] for number in sorted(rows)),
     )
-
-
-def _write(out: Path, study: StudyFile) -> None:
-    """Replace ``study.json`` in one move."""
-    temporary = out / f".{NAME}"
-    write_json(temporary, study.as_dict())
-    os.replace(temporary, out / NAME)
 
 
 def _earlier(out: Path, settings: StudySettings, *, resume: bool) -> dict[str, StudyPatient]:
@@ -158,41 +126,3 @@ def _with_seconds(row: StudyPatient, before: Mapping[str, StudyPatient]) -> Stud
     if row.state != "done" or earlier is None or earlier.seconds is None or row.seconds is None:
         return row
     return replace(row, seconds=max(row.seconds, earlier.seconds))
-
-
-def _notices(
-    settings: StudySettings, rows: Any, found: Mapping[str, Sequence[Finding]]
-) -> tuple[Notice, ...]:
-    """Say what limits the study as a whole: failures, too few patients, digital patients."""
-    failed = [row for row in rows if row.state == "failed"]
-    notices = []
-    if failed:
-        numbers = ", ".join(str(row.number) for row in failed)
-        notices.append(
-            Notice(
-                "PATIENTS_FAILED",
-                "warn",
-                f"{len(failed)} of {len(failed) + len(found)} patients failed and are left out: "
-                f"number {numbers}.",
-                "look at their reasons; --resume runs them again.",
-            )
-        )
-    if len(found) < FEWEST:
-        notices.append(
-            Notice(
-                "TOO_FEW_PATIENTS",
-                "warn",
-                f"{len(found)} patients are finished: limits of agreement need {FEWEST}.",
-                "add patients.",
-            )
-        )
-    if settings.folder is None:
-        notices.append(
-            Notice(
-                "DIGITAL_PATIENTS",
-                "info",
-                "The patients are digital: what the study says of arms holds for these anatomies and this "
-                "scanner model, not for people.",
-            )
-        )
-    return tuple(notices)

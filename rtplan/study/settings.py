@@ -138,26 +138,11 @@ class StudySettings:
             source |= {"spacing_zyx_mm": list(self.spacing_zyx_mm), "scenario": self.scenario.plain()}
         return {**source, **self.case.plain(), "seed": self.case.seed}
 
-    def statistics(self) -> dict[str, Any]:
-        """Return how agreement is judged, for ``study.json``."""
-        judging = self.judging
-        return {
-            "seed": judging.bootstrap.seed,
-            "resamples": judging.bootstrap.resamples,
-            "margin_pp": _points(judging.margin),
-            "precision_pp": _points(judging.precision),
-            "allow_unverified": judging.allow_unverified,
-        }
-
     def with_margin_of(self, protocol_pp: float | None) -> StudySettings:
         """Return the settings with the protocol's margin where the user gave none on the command line."""
         if self.judging.margin is not None or protocol_pp is None:
             return self
         return replace(self, judging=replace(self.judging, margin=protocol_pp / 100.0))
-
-
-def _points(fraction: float | None) -> float | None:
-    return None if fraction is None else round(100.0 * fraction, 9)
 
 
 def judging_of(

@@ -23,6 +23,7 @@ def small() -> StudySettings:
         grid_mm=8.0,
         gamma=((3.0, 2.0),),
         outcome=("prostate_walsh2016",),
+        residuals="digital",
     )
     judging = Judging(margin=0.01, precision=0.001, bootstrap=Bootstrap(resamples=499))
     return StudySettings(case=case, phantoms=3, spacing_zyx_mm=COARSE, judging=judging)

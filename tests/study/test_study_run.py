@@ -14,6 +14,7 @@ from rtplan.evaluation.agreement import Judging
 from rtplan.evaluation.limits import Bootstrap
 from rtplan.evaluation.study_file import read_study
 from rtplan.io.index import pseudonym
+from rtplan.study.judge import judge_again, statistics_of
 from rtplan.study.run import run_study
 from rtplan.study.settings import Scenario, StudySettings
 from rtplan.study.table import read_cohort
@@ -182,4 +183,22 @@ def test_the_protocols_margin_holds_where_none_is_given(small):
     assert plain.with_margin_of(0.5).judging.margin == pytest.approx(0.005)
     assert plain.with_margin_of(None).judging.margin is None
     assert small.with_margin_of(0.5).judging.margin == 0.01
-    assert json.loads(json.dumps(small.statistics()))["margin_pp"] == 1.0
+    assert json.loads(json.dumps(statistics_of(small.judging)))["margin_pp"] == 1.0
+
+
+def test_an_older_or_unfinished_study_is_judged_without_running_anybody(done, tmp_path):
+    study, out, _ = done
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    plain = json.loads((copy / "study.json").read_text(encoding="utf-8"))
+    plain |= {"finished": False, "cohort": [], "risks": [], "rtplan_version": "0.0"}
+    del plain["settings"]["gas"]
+    plain["patients"].append({"number": 4, "key": "k", "state": "waiting", "reason": None, "seconds": None})
+    (copy / "study.json").write_text(json.dumps(plain), encoding="utf-8")
+    again = judge_again(copy, Judging(margin=0.01, precision=0.001, bootstrap=FAST), "prostate_chhip_60gy")
+    assert again.finished
+    assert again.cohort == study.cohort
+    assert "PATIENTS_NOT_RUN" in {notice.code for notice in again.notices}
+    assert (copy / "report.html").is_file()
+    with pytest.raises(FormatError, match="not prostate_boost_flame"):
+        judge_again(copy, Judging(), "prostate_boost_flame")
