@@ -62,12 +62,14 @@ def test_is_bounded_by_the_dose_difference_and_falls_with_wider_criteria(seed, s
 
 
 @given(st.floats(-4.0, 4.0), st.floats(0.5, 8.0), st.floats(0.5, 5.0))
+@example(0.07067684221455747, 1.0, 1.0)
 @settings(max_examples=20, deadline=None)
 def test_flat_doses_give_the_difference_over_the_criterion(extra, percent, distance):
     grid = Grid.axial((4, 4, 4), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
     low, high = (Dose(grid, np.full(grid.shape, gy)) for gy in (50.0, 50.0 + extra))
     found = gamma(low, high, GammaSettings(percent, distance, 10.0, max_gamma=20.0, normalisation_gy=100.0))
-    assert np.allclose(found.map, min(abs(extra) / percent, 20.0), atol=1e-6)
+    rounding = 4e-6 / percent  # of 50 Gy in float32, over the criterion
+    assert np.allclose(found.map, min(abs(extra) / percent, 20.0), atol=1e-6 + rounding)
 
 
 @given(
