@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rtplan.domain import Finding
@@ -19,6 +20,8 @@ from rtplan.report.words import (
     number,
 )
 
+#: A number that stands alone in a text, not within a name.
+NUMBER = re.compile(r"(?<![\w.\-])\d+(?:\.\d+)?(?!\w)")
 #: A pair of ends, in the unit of its row.
 Ends = tuple[float, float] | None
 
@@ -94,9 +97,9 @@ def limits_table(what: str, agreements: Sequence[Agreement]) -> Table:
         row(
             Cell(a.arm, "strong"),
             str(a.n) + (f" (−{a.left_out})" if a.left_out else ""),
-            f"{pp(a.mean)} [{ends_pp(a.mean_ci95)}]",
-            f"{pp(a.lower)} [{ends_pp(a.lower_ci95)}]",
-            f"{pp(a.upper)} [{ends_pp(a.upper_ci95)}]",
+            f"{pp(a.mean)}\n[{ends_pp(a.mean_ci95)}]",
+            f"{pp(a.lower)}\n[{ends_pp(a.lower_ci95)}]",
+            f"{pp(a.upper)}\n[{ends_pp(a.upper_ci95)}]",
             pp(a.p95_abs, sign=False),
             probability(a.p_t_holm),
             probability(a.p_wilcoxon_holm),
@@ -200,7 +203,7 @@ def _range_cell(found: Agreement | None) -> Cell:
     if ends[0] is None or ends[1] is None:
         return Cell(mean)
     low, high = (number(end, decimals, sign=not found.figure) for end in ends if end is not None)
-    return Cell(f"{mean} ({low} to {high})")
+    return Cell(f"{mean}\n({low} to {high})")
 
 
 def failed_table(patients: Iterable[StudyPatient]) -> Table | None:
@@ -216,20 +219,40 @@ def failed_table(patients: Iterable[StudyPatient]) -> Table | None:
     return Table(f"{counted(len(rows), 'patient')} without a result.", head, rows, (0.7, 1.4, 0.9, 5.0))
 
 
+def in_one(texts: Sequence[str]) -> str:
+    """Return texts that differ in their numbers alone as one, with the range of each number.
+
+    Examples
+    --------
+    >>> in_one(["12 % lies outside 3 planes.", "7 % lies outside 3 planes."])
+    '7 to 12 % lies outside 3 planes.'
+    """
+    columns = zip(*(NUMBER.findall(text) for text in texts), strict=True)
+    ranges = iter([sorted(set(column), key=float) for column in columns])
+
+    def ends(_: re.Match[str]) -> str:
+        values = next(ranges)
+        return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+    return NUMBER.sub(ends, texts[0])
+
+
 def missing_table(patients: Mapping[str, Sequence[Finding]]) -> Table | None:
     """Return what was not evaluable on some patients, by reason; None where all was."""
-    reasons: dict[str, tuple[set[str], dict[str, None]]] = {}
+    reasons: dict[str, tuple[list[str], set[str], dict[str, None]]] = {}
     for key, findings in patients.items():
         for finding in findings:
             if finding.value is None:
-                keys, things = reasons.setdefault(finding.reason or "", (set(), {}))
+                reason = finding.reason or ""
+                texts, keys, things = reasons.setdefault(NUMBER.sub("#", reason), ([], set(), {}))
+                texts.append(reason)
                 keys.add(key)
                 things[about(finding)] = None
     if not reasons:
         return None
     rows = tuple(
-        row(Cell(reason, "strong"), listed(things, most=6), f"{len(keys)} of {len(patients)}")
-        for reason, (keys, things) in sorted(reasons.items(), key=lambda item: -len(item[1][0]))
+        row(Cell(in_one(texts), "strong"), listed(things, most=6), f"{len(keys)} of {len(patients)}")
+        for texts, keys, things in sorted(reasons.values(), key=lambda item: -len(item[1]))
     )
     head = ("Why", "What", "Patients")
     return Table("Not evaluable on finished patients.", head, rows, (3.0, 3.6, 0.9), (2,))

@@ -15,8 +15,10 @@ from rtplan.case.review import Review, StructureScore
 from rtplan.case.review_save import add
 from rtplan.case.tables import write_json
 from rtplan.cli import main
+from rtplan.domain import Finding
 from rtplan.errors import FormatError
 from rtplan.report.cohort import cohort_content
+from rtplan.report.cohort_tables import missing_table
 from rtplan.report.content import Content, Table
 from rtplan.report.page import page_of
 from rtplan.study.report import study_report
@@ -191,3 +193,22 @@ def test_a_study_that_does_not_parse_is_refused(folder: Path) -> None:
     with pytest.raises(FormatError, match="schema 1"):
         study_report(folder)
     assert not (folder / "report.html").exists()
+
+
+def test_reasons_that_differ_in_numbers_alone_stand_once() -> None:
+    def missing(reason: str) -> Finding:
+        return Finding(
+            metric="D2%[Gy]", value=None, unit="Gy", step="X", verdict="not_evaluable", reason=reason
+        )
+
+    patients = {
+        "a": [missing("The CT is cut: 18 % of PTV_5000 is skin.")],
+        "b": [missing("The CT is cut: 9.5 % of PTV_5000 is skin.")],
+        "c": [missing("The CT is cut: 12 % of PTV_7000 is skin.")],
+    }
+    table = missing_table(patients)
+    assert table is not None
+    assert [(row[0].text, row[2].text) for row in table.rows] == [
+        ("The CT is cut: 9.5 to 18 % of PTV_5000 is skin.", "2 of 3"),
+        ("The CT is cut: 12 % of PTV_7000 is skin.", "1 of 3"),
+    ]
