@@ -137,3 +137,29 @@ def test_an_empty_mask_and_another_grid_are_refused():
     other = Image(Grid.axial(GRID.shape, (3.0, 2.5, 2.0), (0.0, 0.0, 0.0), "f"), made.array)
     with pytest.raises(GeometryMismatch):
         score_case("a", other, ct, BODIES, STYLES["clean"])
+
+
+def test_mae_and_psnr_are_those_of_synthrads_code():
+    """Made by SynthRAD2023/metrics (fe7e385) and SynthRAD2025/evaluation (17cac47) on the same volumes."""
+    ct, made, mask = volumes()
+    grid = Grid.axial(ct.shape, (3.0, 2.0, 2.0), (0.0, 0.0, 0.0))
+    body = Mask(grid, ct > -300)
+    bodies = Bodies(body, body, Mask(grid, mask))
+    psnr = {"synthrad2023": 24.847685670263154, "synthrad2025-evaluation": 24.73321651504361}
+    for name, value in psnr.items():
+        f = score_case("a", Image(grid, made), Image(grid, ct), bodies, STYLES[name]).figures
+        assert f["MAE"] == pytest.approx(50.560831988937544, rel=1e-14)
+        assert f["PSNR"] == pytest.approx(value, rel=1e-14)
+
+
+def volumes():
+    """The made-up pair of test_evaluation_similarity."""
+    z, y, x = np.indices((40, 60, 110)).astype(float)
+    r = np.hypot((y - 30) / 26, (x - 54) / 48)
+    ct = np.where(r < 1, np.round(40 + 60 * np.sin(x / 7) * np.cos(y / 5) * np.sin(z / 3)), -1000)
+    ct = ct.astype(np.int16)
+    bone = np.hypot(y - 32, x - 40) < 7
+    ct[bone] = (700 + 20 * (z[bone] % 7)).astype(np.int16)
+    made = np.round(ct * 0.93 + 25 * np.cos(z / 4 + x / 9)).astype(np.int16)
+    made[np.hypot(y - 32, x - 40) < 4] = 3500
+    return ct, made, r < 1.05
