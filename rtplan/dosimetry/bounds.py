@@ -16,10 +16,11 @@ NEIGHBOURS = np.array([-0.01, -0.005, 0.0, 0.005, 0.01])
 #: sign, more and more by so many times its own change, if that is not more than so many times the largest;
 #: the mean dose by this part of the median's change.
 MIDDLE, OWN_CHANGE, MOST_CHANGE, MEAN_CHANGE = 0.1, 12.0, 1.8, 1.0
-#: An extreme may be off by this part of the dose's span in a cell.
-EXTREME_GRAIN = 5e-5
 #: Rounding of doses: a part of them, and Gy. All of these were set on benchmarks/dvh.py (seed 20261121).
 ROUNDING, LEAST_GY = 2e-7, 1e-6
+#: Rounding of an extreme, read at one point, and of a mean: half a step of float32 (6e-8) times the largest
+#: sum of the sizes of the cubic's weights (1.25 along each axis).
+ROUNDING_AT = 1.2e-7
 
 
 def error_bound(dvh: Dvh, metric: Metric, curves: tuple[Curve, Curve], rx_gy: float) -> float:
@@ -38,16 +39,19 @@ def error_bound(dvh: Dvh, metric: Metric, curves: tuple[Curve, Curve], rx_gy: fl
     if metric.kind in ("V", "CV", "Volume"):
         part = 1.0 if metric.unit == "cc" else 100.0 / fine.total_cc
         return part * _of_volume(dvh, metric, curves, rx_gy)
+    rounding = ROUNDING
     if metric.kind == "Mean":
         read = fine.mean_gy
         moved = abs(fine.dose_at(0.5 * fine.total_cc) - coarse.dose_at(0.5 * coarse.total_cc))
         moved = MEAN_CHANGE * moved + abs(fine.mean_gy - coarse.mean_gy)
         bound = moved + _stretch(dvh, fine) * _doubt(dvh, "mean")
+        rounding = ROUNDING_AT
     else:
         share = min(max(_share(metric, fine), 0.0), 1.0)
         read = fine.dose_at(share * fine.total_cc)
         bound = _of_dose(dvh, share, curves)
-    bound += LEAST_GY + ROUNDING * abs(read)
+        rounding = ROUNDING if 0.0 < share < 1.0 else ROUNDING_AT
+    bound += LEAST_GY + rounding * abs(read)
     return bound if metric.unit == "Gy" else 100.0 * bound / rx_gy
 
 
@@ -56,9 +60,7 @@ def _of_dose(dvh: Dvh, share: float, curves: tuple[Curve, Curve]) -> float:
     fine, coarse = curves
 
     if share <= 0.0 or share >= 1.0:
-        return _stretch(dvh, fine) * (
-            EXTREME_GRAIN * dvh.grain_gy + _doubt(dvh, "min" if share >= 1.0 else "max")
-        )
+        return _stretch(dvh, fine) * _doubt(dvh, "min" if share >= 1.0 else "max")
     away = min(abs(share - 0.5) / MIDDLE, 1.0)
     shares = np.clip(share + NEIGHBOURS, 0.0, 1.0)
     doses = fine.doses_at(shares)

@@ -92,13 +92,14 @@ def _outward(squares: list[float], widths: list[float]) -> tuple[float, float]:
     return max(rises[0] + 0.5 * bend * widths[0], 0.0), max(bend, 0.0)
 
 
-def apex(value: Float, slope: Float, bend: Float, rise: float) -> tuple[float, float, float]:
-    """Return where a cap closes, no higher than ``rise``: row and column (with parts), and that height, mm.
+def apex(value: Float, slope: Float, bend: Float, rise: float) -> tuple[float, float, float, float]:
+    """Return where a cap closes, no higher than ``rise``: row, column (with parts), height and its doubt.
 
     The level function is lowest where the parabolas through the lowest point of the lattice and its
-    neighbours are; Newton's steps go down from the height where nothing is left.
+    neighbours are; Newton's steps go down from the height where nothing is left. The doubt, mm, is the next
+    step that is not taken any more.
     """
-    place, depth = (0.0, 0.0), -float(value.min())
+    place, depth, left_mm = (0.0, 0.0), -float(value.min()), 0.0
     for _ in range(APEX_STEPS):
         left = value + rise * (slope + 0.5 * bend * rise)
         inner = left[1:-1, 1:-1]
@@ -108,10 +109,11 @@ def apex(value: Float, slope: Float, bend: Float, rise: float) -> tuple[float, f
         place = row + up, column + right
         steep = float(slope[row, column] + bend[row, column] * rise)
         excess = float(left[row, column]) - low - less
+        left_mm = max(excess, 0.0) / steep if steep > 0.0 else 0.0
         if excess <= APEX_PART * depth or steep <= 0.0:
             break
-        rise -= excess / steep
-    return (*place, rise)
+        rise -= left_mm
+    return (*place, rise, left_mm)
 
 
 def _valley(before: float, middle: float, after: float) -> tuple[float, float]:

@@ -15,12 +15,11 @@ Float = NDArray[np.float64]
 
 #: Part of the area between polygons and smooth curves, and of a rounded end, that is in doubt.
 FACET_PART, ROUND_PART = 2.0, 0.01
-#: Part of a cell's dose span by which an extreme on a rounded end may be off, and of the polygon's sagitta
-#: that any extreme may be off.
-ROUND_GRAIN, SAGITTA_PART = 4e-5, 2.2
-#: Times the noise of sharp corners (`Facets`) that the volume is in doubt; and of extremes on these the error
-#: of the last step, mm, and the part of what was climbed.
-NOISE_PART, CLIMB_MM, CLIMB_PART = 2.5, 8e-4, 1.0
+#: Part of the volume that cut cells may be off each for itself, where the surface is slanted: a solid that is
+#: the same in all planes has none. It moves a mean even where symmetry hides what they have alike.
+APART_PART = 3e-4
+#: Times the noise of sharp corners (`Facets`) that the volume is in doubt.
+NOISE_PART = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +43,7 @@ class Doubt:
     extremes_gy: tuple[float, float]
 
 
-def doubt_of(
-    cells: Cells, ramps: Ramps, labels: Sequence[int], scale: tuple[float, float], climbed_gy: Float
-) -> Doubt:
+def doubt_of(cells: Cells, ramps: Ramps, labels: Sequence[int], extremes_gy: tuple[float, float]) -> Doubt:
     """Return the doubts about a policy's curve.
 
     An error that all cut cells, or all of one rounded end, have alike moves volume towards the doses that
@@ -58,10 +55,8 @@ def doubt_of(
     ramps : Ramps
     labels : sequence of int
         Parts of the policy.
-    scale : tuple of float
-        Root mean square gradient in the planes, Gy/mm, and median span of the dose in a cell, Gy.
-    climbed_gy : ndarray, shape (2,)
-        `sampled.Read.climbed_gy`.
+    extremes_gy : tuple of float
+        Bounds on the error of the minimum and of the maximum (`sampled.Read.left_open`).
     """
     rows = ramps.rows(labels)
     below, total = ramps.below_cc[rows].sum(axis=0), float(ramps.total_cc[rows].sum())
@@ -75,7 +70,10 @@ def doubt_of(
         volume += part * np.abs(ramps.below_cc[of].sum(axis=0) - held * below / total)
         shift += part * abs(float(ramps.moment[of].sum()) - held * mean) / total
         whole += part * abs(held)
-    steep, grain = scale
+    if len(cut) and len(cells.surface.normal):
+        slant = float(np.abs(cells.surface.normal[:, 2]).mean()) / np.sqrt(len(cells.surface.normal))
+        share = np.clip(ramps.below_cc[cut].sum(axis=0) / float(ramps.total_cc[cut].sum()), 0.0, 1.0)
+        shift += APART_PART * slant * _spread(ramps.dose_gy, share)
     noise = NOISE_PART * cells.facets.noise
     if noise > 0.0:
         held = float(ramps.total_cc[cut].sum())
@@ -83,18 +81,7 @@ def doubt_of(
         volume += noise * total * np.sqrt(share * (1.0 - share))
         shift += noise * _spread(ramps.dose_gy, share)
         whole += noise * total
-    least = SAGITTA_PART * cells.facets.sagitta_mm * steep
-    chosen = list(labels)
-    rounded = [part for part in ROUND if part in labels]
-    extremes = []
-    for side, pick in ((0, np.nanmin), (1, np.nanmax)):
-        ends_there = ramps.extremes_gy[rounded, side] if rounded else np.array([np.nan])
-        away = np.abs(ends_there - pick(ramps.extremes_gy[chosen, side]))
-        on_end = bool((away < grain).any())
-        extremes.append(least + ROUND_GRAIN * grain * on_end)
-    if cells.shape is not None:
-        extremes = [CLIMB_MM * steep + CLIMB_PART * float(gained) for gained in climbed_gy]
-    return Doubt(ramps.dose_gy, volume, whole, shift, (extremes[0], extremes[1]))
+    return Doubt(ramps.dose_gy, volume, whole, shift, extremes_gy)
 
 
 def _spread(dose_gy: Float, below: Float) -> float:

@@ -198,14 +198,12 @@ def _finish(name: str, read: Sampled, dose: Dose) -> Dvh:
     settings = read.settings
     covered = _demand_covered(name, read)
     held = read.cells.labels()
-    ramps = read.ramps
+    ramps, labels = read.ramps, PARTS[settings.caps]
     curves = {
         caps: read.curve if caps == settings.caps else ramps.curve(parts)
         for caps, parts in PARTS.items()
         if caps == settings.caps or (held & set(parts) and held != {CORE})
     }
-    grain = float(np.median(read.read.span_gy))
-    scale = read.read.steep_gy_mm, grain
     upper = None
     if settings.outside == "bounds" and covered < 1.0 - 1e-6:
         highest = float(dose.array.max())
@@ -220,6 +218,6 @@ def _finish(name: str, read: Sampled, dose: Dose) -> Dvh:
         kind=dose.kind,
         fractions=dose.fractions,
         notes=read.cells.notes,
-        grain_gy=grain,
-        doubt=doubt_of(read.cells, ramps, PARTS[settings.caps], scale, read.read.climbed_gy),
+        grain_gy=read.read.grain_gy,
+        doubt=doubt_of(read.cells, ramps, labels, read.read.left_open(read.cells, labels)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,14 @@ SURFACE_STARTS, SPOT_STARTS, INNER_STARTS = 12, 12, 1
 SHARP_STARTS = 48
 #: How far a search may leave its surface cell, in sides.
 FARTHEST = 1.0
+#: A surface whose slope (and bend, 1/mm) along the normal is below this runs straight on.
+STRAIGHT = 1e-7
+#: An extreme on a patch may be off by this part of the dose's span in its cell, and by so many sagittas of
+#: the polygon (the values at the lattice are off by one at most; the quadric adds that of its slopes and of
+#: its bends); one inside the solid by this part of the bow of the dose in its cell.
+PATCH_GRAIN, SAGITTAS, TOP_PART = 5e-5, 3.0, 1e-3
+#: A bow of the dose below this part of it is rounding.
+NO_BOW = 1e-6
 #: Sides of the second look around a turning point, in sides of the cell.
 CLOSER = 0.3
 #: Places in an inner cell, in sides from its centre: the middle and those of its faces.
@@ -37,8 +46,9 @@ class Surface:
         Of the cell's centre from the surface, negative inside.
     second : ndarray, shape (p, 6)
         Second derivatives (uu, vv, nn, uv, un, vn) of the level function over its gradient's length, 1/mm.
-    spots, spot_index, spot_label : ndarray, shapes (m, 3), (m,) and (m,)
-        Vertices and points of flat ends, mm; the lattice cell near each; the part it is of.
+    spots, spot_index, spot_label, spot_off_mm : ndarray, shapes (m, 3), (m,), (m,) and (m,)
+        Vertices and points of ends, mm; the lattice cell near each; the part it is of; by how much its
+        height is in doubt, mm.
     """
 
     inner: Index
@@ -48,6 +58,7 @@ class Surface:
     spots: Float
     spot_index: Index
     spot_label: Labels
+    spot_off_mm: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +85,19 @@ class Patches:
     width_mm: Float
     middle_mm: Float
 
-    def farther(self, gradient: Float) -> Float:
-        """Return a point of each patch, within its heights, where a dose of this gradient is highest."""
+    def straight(self) -> NDArray[np.bool_]:
+        """Whether the surface runs straight on along the normal: vertices and ends have as much or more."""
+        held: NDArray[np.bool_] = (np.abs(self.normal[:, 2]) < STRAIGHT) & (
+            np.abs(self.second[:, 2]) < STRAIGHT
+        )
+        return held
+
+    def farther(self, gradient: Float) -> tuple[Float, NDArray[np.bool_]]:
+        """Return a point of each patch, within its heights, where a dose of this gradient is highest.
+
+        Also whether the surface turns there, and is not held back by the cell's heights: what lies beyond
+        these has as much or more.
+        """
         a, b, c, d, e, f = self.second.T
         bend = np.stack([np.stack([a, d, e], -1), np.stack([d, b, f], -1), np.stack([e, f, c], -1)], -2)
         basis = _tangents(self.normal)
@@ -102,7 +124,7 @@ class Patches:
         room = np.where(whole[:, 2] > 0, half - off, half + off)
         part = np.clip(room / np.maximum(np.abs(whole[:, 2]), 1e-9), 0.0, 1.0)
         found: Float = self.points + moved(part)
-        return found
+        return found, part >= 1.0
 
     def within(self, points: Float) -> NDArray[np.bool_]:
         """Whether points, one per patch, lie within the patches' heights."""
@@ -121,6 +143,67 @@ def _tangents(normal: Float) -> Float:
 def _cross(a: Float, b: Float) -> Float:
     turned: Float = a[:, (1, 2, 0)] * b[:, (2, 0, 1)] - a[:, (2, 0, 1)] * b[:, (1, 2, 0)]
     return turned
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Places where the dose may be highest or lowest, and how far the truth may lie from their doses.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 3)
+        Along u, v and n, mm.
+    label : ndarray, shape (n,)
+        Parts of the structure.
+    short_gy : ndarray, shape (n,)
+        By how much the part of the solid nearby may have a higher (or lower) dose.
+    over_gy : ndarray, shape (n,)
+        By how much all of it may have a lower (or higher) dose, as the place may lie off it.
+    """
+
+    points: Float
+    label: Labels
+    short_gy: Float
+    over_gy: Float
+
+    @classmethod
+    def joined(cls, parts: Sequence[Places]) -> Places:
+        """Put places together."""
+        return cls(
+            np.concatenate([part.points for part in parts]),
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.short_gy for part in parts]),
+            np.concatenate([part.over_gy for part in parts]),
+        )
+
+    @classmethod
+    def sure(cls, points: Float, label: Labels) -> Places:
+        """Return places that lie in the solid, with nothing better nearby."""
+        return cls(points, label, np.zeros(len(label)), np.zeros(len(label)))
+
+    def seen(self, held: NDArray[np.bool_]) -> Places:
+        """Return some of the places."""
+        return Places(self.points[held], self.label[held], self.short_gy[held], self.over_gy[held])
+
+    def extremes(self, dose: Float, count: int) -> tuple[Float, Float, Float]:
+        """Return minimum and maximum by part, and the least and the most that each may be, (count, 2)."""
+        low = _by_part(
+            np.minimum, np.inf, (dose, dose - self.short_gy, dose + self.over_gy), self.label, count
+        )
+        high = _by_part(
+            np.maximum, -np.inf, (dose, dose - self.over_gy, dose + self.short_gy), self.label, count
+        )
+        usual, least, most = (np.stack(pair, axis=1) for pair in zip(low, high, strict=True))
+        return usual, least, most
+
+
+def _by_part(pick: np.ufunc, none: float, doses: Sequence[Float], label: Labels, count: int) -> list[Float]:
+    found = []
+    for dose in doses:
+        best = np.full(count, none)
+        pick.at(best, label, dose)
+        found.append(np.where(np.isfinite(best), best, np.nan))
+    return found
 
 
 def starts(score: Float, span: Float, label: Labels, count: int) -> tuple[Index, Float]:

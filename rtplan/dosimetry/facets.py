@@ -29,7 +29,7 @@ class Facets:
     noise : float
         Root of the sum of squares over the sharp turns.
     sagitta_mm : float
-        Mean distance off the arc, mm.
+        Mean distance off the arc in the ring where it is largest, mm.
     sharp : bool
         Whether the sharp turns make half a turn in each ring or more, on the average.
     """
@@ -58,7 +58,7 @@ class Facets:
         part = 1.0 / (
             12.0 * np.pi * sum(r * r for level in solid.levels for plane in level for r in plane.radii_mm)
         )
-        sagitta = float((length * turn).mean() / 8.0)
+        sagitta = float((np.add.reduceat(length * turn, stop - counts) / counts).max() / 8.0)
         corners = turn > SHARP
         if not corners.any():
             return cls(float(between.sum()) * part, 0.0, sagitta)

@@ -24,7 +24,7 @@ from rtplan.dosimetry.solid import Plane, Solid
 from rtplan.errors import StructureError
 
 Float = NDArray[np.float64]
-Face = tuple[Float, float, int]
+Face = tuple[Float, float, int, float]
 
 #: Height of a layer of cells in sides of a cell: a dose along the normal sees whole layers at once.
 THINNER = 0.7
@@ -32,6 +32,8 @@ THINNER = 0.7
 THINNER_CAP = 1.3
 #: A rounded end is flat where it would narrow by less than this part of its area in a gap.
 FLAT_PART = 0.01
+#: Below this part its rim is that of the plane.
+STRAIGHT = 1e-9
 _WAYS = ("up", "not up", "down", "not down")
 
 
@@ -47,8 +49,8 @@ class Layers:
         Part of the structure; 1, or -1 for a hole.
     value, slope, bend : ndarray, shape (L, nv, nu)
         g, dg/dn and d²g/dn².
-    faces : tuple of (ndarray of shape (m, 2), float, int)
-        Points (u, v) on flat ends, their height and part.
+    faces : tuple of (ndarray of shape (m, 2), float, int, float)
+        Points (u, v) on flat ends, their height and part, and the doubt about the height, mm.
     """
 
     height_mm: Float
@@ -231,24 +233,24 @@ def _end(
     flat = np.zeros_like(value)
     within = _inside(lattice, value) if sign > 0 else np.zeros((0, 2))
     within = _outside(within, holes, height)
-    faces = [(within, height, CORE)]
+    faces = [(within, height, CORE, 0.0)]
     plane = fields.planes[k]
     rim = np.concatenate([*(plane.rings[i] for i in plane.chosen(ending)), within])
     pieces = []
     for number, part in enumerate((UPPER, UPPER_REST) if way > 0 else (LOWER, LOWER_REST)):
         start = height + way * 0.5 * gap * number
         pieces.append(_cap((start, way * 0.5 * gap, part), lattice, (value, flat, flat), sign))
-        faces.append((rim, start + way * 0.5 * gap, part))
+        faces.append((rim, start + way * 0.5 * gap, part, 0.0))
     rise, narrows = closing(fields.planes, k, way, gap)
     form = (ROUND_UPPER if way > 0 else ROUND_LOWER) if narrows > FLAT_PART else FLAT
     pieces.append(_cap((height, way * rise, form), lattice, (value, slope, bend), sign))
     top = value + slope * rise + 0.5 * bend * rise * rise
     if sign > 0:
-        face = _outside(_inside(lattice, top), holes, height)
+        face, left_mm = _outside(_inside(lattice, top), holes, height), 0.0
         if not len(face):
-            row, column, rise = apex(value, slope, bend, rise)
+            row, column, rise, left_mm = apex(value, slope, bend, rise)
             face = lattice.at(row, column)
-        faces.append((face, height + way * rise, form))
+        faces.append((rim if abs(narrows) < STRAIGHT else face, height + way * rise, form, left_mm))
     return replace(_joined(pieces), faces=tuple(faces))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,10 +16,15 @@ from rtplan.dosimetry.curve import Curve, Ramps, accumulate
 from rtplan.dosimetry.extremes import (
     CLOSER,
     INNER_STARTS,
+    NO_BOW,
+    PATCH_GRAIN,
+    SAGITTAS,
     SHARP_STARTS,
     SPOT_STARTS,
     SURFACE_STARTS,
+    TOP_PART,
     Patches,
+    Places,
     inside_of,
     starts,
     turning,
@@ -31,6 +37,10 @@ Float = NDArray[np.float64]
 Index = NDArray[np.int64]
 Labels = NDArray[np.int8]
 
+#: On sharp corners an extreme may be off by the climb's last step, mm, by this part of what was climbed, and
+#: of the dose's span in a cell.
+CLIMB_MM, CLIMB_PART, CLIMB_GRAIN = 8e-4, 1.0, 5e-5
+
 
 @dataclass(frozen=True, eq=False)
 class Read:
@@ -42,6 +52,8 @@ class Read:
         Mean in each cell and the width of the uniform distribution that stands for it, Gy.
     extremes_gy : ndarray, shape (LABELS, 2)
         Minimum and maximum of each part, NaN where there is none.
+    least_gy, most_gy : ndarray, shape (LABELS, 2)
+        What each of them may be at least and at most (`extremes.Places`).
     steep_gy_mm : float
         Root mean square of the dose's gradient along the contours' planes in cut cells.
     climbed_gy : ndarray, shape (2,)
@@ -51,8 +63,29 @@ class Read:
     mean_gy: Float
     span_gy: Float
     extremes_gy: Float
+    least_gy: Float
+    most_gy: Float
     steep_gy_mm: float
     climbed_gy: Float
+
+    def left_open(self, cells: Cells, labels: Sequence[int]) -> tuple[float, float]:
+        """Return the bounds on the minimum and the maximum of some parts: what the search leaves open, Gy."""
+        if cells.shape is not None:
+            least = CLIMB_MM * self.steep_gy_mm + CLIMB_GRAIN * self.grain_gy
+            low, high = (least + CLIMB_PART * float(gained) for gained in self.climbed_gy)
+            return low, high
+        chosen = list(labels)
+        usual, least_gy, most_gy = (part[chosen] for part in (self.extremes_gy, self.least_gy, self.most_gy))
+        low, high = (
+            max(pick(usual[:, side]) - pick(least_gy[:, side]), pick(most_gy[:, side]) - pick(usual[:, side]))
+            for side, pick in ((0, np.fmin.reduce), (1, np.fmax.reduce))
+        )
+        return low, high
+
+    @cached_property
+    def grain_gy(self) -> float:
+        """Median span of the dose in a cell, Gy: the scale of what a sampling may miss."""
+        return float(np.median(self.span_gy))
 
     def ramps(self, cells: Cells, covered: NDArray[np.bool_], outside_gy: float = 0.0) -> Ramps:
         """Return the volumes of the parts by dose, with a dose for what lies outside the grid."""
@@ -184,9 +217,9 @@ def _read(cells: Cells, dose: Dose, settings: Settings) -> Read:
         wide = gradient * cells.width_mm
         square[cut] = np.maximum(_dot(wide, wide) - _dot(gradient, cells.taper_mm) ** 2, 0.0)
     span = np.sqrt(square, dtype=np.float64)
-    doses, labels, climbed = _candidates(cells, fine, field, gradient, (mean, span))
+    places, doses, climbed = _candidates(cells, fine, field, gradient, (mean, span))
     steep = float(np.sqrt((gradient[:, :2] ** 2).sum() / max(len(gradient), 1)))
-    return Read(mean, span, _extremes(doses, labels), steep, climbed)
+    return Read(mean, span, *places.extremes(doses, LABELS), steep, climbed)
 
 
 def _dot(a: Float, b: Float) -> Float:
@@ -195,49 +228,51 @@ def _dot(a: Float, b: Float) -> Float:
     return products
 
 
-def _extremes(dose: Float, label: Labels) -> Float:
-    low, high = np.full(LABELS, np.inf), np.full(LABELS, -np.inf)
-    np.minimum.at(low, label, dose)
-    np.maximum.at(high, label, dose)
-    extremes: Float = np.where(np.isfinite(low), [low, high], np.nan).T
-    return extremes
-
-
 def _candidates(
     cells: Cells, fine: _OnLot, field: Field, gradient: Float, spans: tuple[Float, Float]
-) -> tuple[Float, Labels, Float]:
-    """Return doses of points where they may be highest or lowest, Gy, their parts, and `Read.climbed_gy`."""
+) -> tuple[Places, Float, Float]:
+    """Return places where the dose may be highest or lowest, their doses, Gy, and `Read.climbed_gy`."""
+    directions = cells.fine.axes.directions
+
+    def dose(points: Float) -> Float:
+        return field.at(points @ directions)
+
+    inner = _within(cells, dose, spans)
+    near, spots = _on_surface(cells, gradient, spans), _at_spots(cells, fine)
+    places, climbed = Places.joined([inner, near, spots]), np.zeros(2)
+    if cells.shape is not None:
+        counts = len(inner.label), len(near.label)
+        found, label, climbed = sharpened(
+            cells.shape, places.points, places.label, counts, (cells.fine.side_mm[0], dose)
+        )
+        places = Places.sure(found, label)
+    points = places.points @ directions
+    seen = covered(points, field.grid)
+    if not seen.all():
+        places, points = places.seen(seen), points[seen]
+    return places, field.at(points), climbed
+
+
+def _within(cells: Cells, dose: Callable[[Float], Float], spans: tuple[Float, Float]) -> Places:
     rows, (mean, span) = cells.surface.inner, spans
     level, reach, kind = mean.take(rows), 0.5 * span.take(rows), cells.label.take(rows)
     sure, hopeful = (starts(level, part * reach, kind, INNER_STARTS)[0] for part in (0.0, 1.0))
     chosen = np.unique(rows[np.concatenate([sure, hopeful])])
     centre, width = cells.boxes(chosen)
-    directions = cells.fine.axes.directions
     here = inside_of(centre, width)
-    within = here.reshape(-1, 3) @ directions
-    at_within = field.at(within)
-    tops = centre + turning(at_within.reshape(len(here), -1)) * width
+    doses = dose(here.reshape(-1, 3)).reshape(len(here), -1)
+    tops = centre + turning(doses) * width
     near_tops = inside_of(tops, CLOSER * width)
-    moved = turning(field.at(near_tops.reshape(-1, 3) @ directions).reshape(len(here), -1))
+    moved = turning(dose(near_tops.reshape(-1, 3)).reshape(len(here), -1))
     tops = np.clip(tops + moved * (CLOSER * width), centre - 0.5 * width, centre + 0.5 * width)
-    near, parts = _on_surface(cells, gradient, spans)
-    spots, kinds = _at_spots(cells, fine)
     label = cells.label[chosen]
-    labels = np.concatenate([np.repeat(label, here.shape[1]), label, parts, kinds])
-    if cells.shape is not None:
-        found = np.concatenate([here.reshape(-1, 3), tops, near, spots])
-        counts = len(found) - len(near) - len(spots), len(near)
-        search = cells.fine.side_mm[0], lambda places: field.at(places @ directions)
-        found, labels, climbed = sharpened(cells.shape, found, labels, counts, search)
-        points = found @ directions
-        seen = covered(points, field.grid)
-        return field.at(points[seen]), labels[seen], climbed
-    more = np.concatenate([tops, near, spots]) @ directions
-    seen = covered(np.concatenate([within, more]), field.grid)
-    return np.concatenate([at_within, field.at(more)])[seen], labels[seen], np.zeros(2)
+    bow = np.abs(doses[:, 1:4] + doses[:, 4:] - 2.0 * doses[:, :1])
+    off = TOP_PART * np.where(bow > NO_BOW * np.abs(doses[:, :1]), bow, 0.0).sum(axis=1)
+    faces = Places.sure(here.reshape(-1, 3), np.repeat(label, here.shape[1]))
+    return Places.joined([faces, Places(tops, label, off, np.zeros(len(off)))])
 
 
-def _on_surface(cells: Cells, gradient: Float, spans: tuple[Float, Float]) -> tuple[Float, Labels]:
+def _on_surface(cells: Cells, gradient: Float, spans: tuple[Float, Float]) -> Places:
     surface, whole = cells.surface, cells.whole
     label = cells.label[whole:]
     count = SURFACE_STARTS if cells.shape is None else SHARP_STARTS
@@ -249,20 +284,30 @@ def _on_surface(cells: Cells, gradient: Float, spans: tuple[Float, Float]) -> tu
     held &= (surface.normal[rows] ** 2).sum(axis=1) > 0.5
     rows, signs, points = rows[held], signs[held], points[held]
     patches = Patches(points, surface.normal[rows], surface.second[rows], width[held], centre[held, 2])
-    ends = patches.farther(signs[:, None] * gradient[rows])
-    found, kind = np.concatenate([points, ends]), label[np.concatenate([rows, rows])]
+    ends, turns = patches.farther(signs[:, None] * gradient[rows])
     good = np.concatenate([patches.within(points), patches.within(ends)])
-    return found[good], kind[good]
+    along = np.abs(gradient[rows])
+    across = np.sqrt((along[:, :2] ** 2).sum(axis=1))
+    beside = (PATCH_GRAIN * width[held, 0] + SAGITTAS * cells.facets.sagitta_mm) * across
+    over = beside + PATCH_GRAIN * width[held, 2] * along[:, 2]
+    short = np.where(patches.straight(), 0.0, np.where(turns, over, beside))
+    found, kind = np.concatenate([points, ends]), np.concatenate([label[rows]] * 2)
+    short = np.concatenate([np.zeros(len(short)), short])
+    return Places(found, kind, short, np.concatenate([over, over])).seen(good)
 
 
-def _at_spots(cells: Cells, fine: _OnLot) -> tuple[Float, Labels]:
+def _at_spots(cells: Cells, fine: _OnLot) -> Places:
     surface, lot = cells.surface, fine.lot
     if not len(surface.spots):
-        return surface.spots, surface.spot_label
+        return Places.sure(surface.spots, surface.spot_label)
     index = surface.spot_index
-    middle, first, _ = fine.steps(index)
-    away = surface.spots - lot.centres(index)
-    score = middle + (away.T * first / lot.widths(index)).sum(axis=0)
+    middle, first, second = fine.steps(index)
+    widths = lot.widths(index)
+    score = middle + ((surface.spots - lot.centres(index)).T * first / widths).sum(axis=0)
     rows, _ = starts(score, np.zeros(len(score)), surface.spot_label, SPOT_STARTS)
     rows = np.unique(rows)
-    return surface.spots[rows], surface.spot_label[rows]
+    rise, bow = np.abs(first[:2, rows]), np.abs(second[:2, rows])
+    turns = (rise < bow) & (bow > NO_BOW * np.abs(middle[rows]))
+    short = np.where(turns, rise * rise / (2.0 * np.maximum(bow, 1e-12)), 0.0).sum(axis=0, dtype=np.float64)
+    over = surface.spot_off_mm[rows] * np.abs(first[2, rows]) / widths[2, rows]
+    return Places(surface.spots[rows], surface.spot_label[rows], short, over)

@@ -317,20 +317,21 @@ def _margin(layers: Layers, hole: int) -> Float:
 
 def _spots(
     solid: Solid, layers: Layers, split: _Split, lattice: Lattice
-) -> tuple[Float, Index, NDArray[np.int8]]:
-    """Return vertices of all planes and points of flat ends, the lattice cell near each, and its part."""
+) -> tuple[Float, Index, NDArray[np.int8], Float]:
+    """Return vertices of all planes and points of ends, the lattice cell near each, its part, and doubts."""
     rings = [(ring, plane.height_mm) for level in solid.levels for plane in level for ring in plane.rings]
     stride = -(-sum(len(ring) for ring, _ in rings) // MOST_SPOTS)
-    faces: list[Face] = [(ring[::stride], height, 0) for ring, height in rings]
+    faces: list[Face] = [(ring[::stride], height, 0, 0.0) for ring, height in rings]
     faces += layers.faces
-    counts = [len(points) for points, _, _ in faces]
-    flat = np.concatenate([points for points, _, _ in faces])
-    height = np.repeat([height for _, height, _ in faces], counts)
-    label = np.repeat(np.array([label for _, _, label in faces], np.int8), counts)
+    counts = [len(points) for points, *_ in faces]
+    flat = np.concatenate([points for points, *_ in faces])
+    height = np.repeat([height for _, height, *_ in faces], counts)
+    label = np.repeat(np.array([label for *_, label, _ in faces], np.int8), counts)
+    off = np.repeat([off for *_, off in faces], counts)
     n = split.places(lattice, layers)[0]
     order = np.argsort(n, kind="stable")
     layer = order[np.searchsorted(0.5 * (n[order][1:] + n[order][:-1]), height)]
     rows, columns = split.shape
     at = np.floor((flat - lattice.corner_mm) / (0.5 * lattice.step_mm)).astype(np.int64)
     row, column = at[:, 1].clip(1, 2 * rows - 2), at[:, 0].clip(1, 2 * columns - 2)
-    return np.column_stack([flat, height]), (layer * 2 * rows + row) * 2 * columns + column, label
+    return np.column_stack([flat, height]), (layer * 2 * rows + row) * 2 * columns + column, label, off

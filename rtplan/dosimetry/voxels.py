@@ -154,4 +154,4 @@ def _surface(
     index = (at[:, 0] * rows + at[:, 1]) * columns + at[:, 2]
     label = np.zeros(len(spots), np.int8)
     none = np.zeros((partial, 3)), np.zeros(partial), np.zeros((partial, 6))
-    return Surface(np.arange(whole), *none, spots, index, label)
+    return Surface(np.arange(whole), *none, spots, index, label, np.zeros(len(label)))

@@ -67,6 +67,24 @@ def test_extremes_across_no_axis_lie_on_the_sphere(direction):
     assert made.curve.max_gy == pytest.approx(50 + 20 * length, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("rings", "direction", "reach", "tight"),
+    [
+        (sphere(), (0, 0, 1), 15.0, True),
+        (tube(), (0, 0, 1), 13.5, True),
+        (tube(), (1, 0, 0), 10.0, True),
+        (tube(), (0.6, 0, 0.8), 16.8, True),
+        (sphere(20.0, 2.0, 0.3), (1, 0, 0), 20.0, False),
+    ],
+)
+def test_the_bound_of_an_extreme_knows_where_it_lies(rings, direction, reach, tight):
+    made = dvh(structure(rings), ramp(direction))
+    for metric, truth in (("Min[Gy]", 50 - reach), ("Max[Gy]", 50 + reach)):
+        got = value(made, metric)
+        assert abs(got.value - truth) <= got.error_bound
+        assert (got.error_bound < 2e-5) == tight
+
+
 def test_a_peak_inside_is_the_maximum():
     index = np.stack(np.meshgrid(*[np.arange(n) for n in GRID.shape], indexing="ij"), axis=-1)
     peak = np.array([1.9, -2.2, 3.1])

@@ -38,7 +38,7 @@ def cap_heights(solid, step):
     count = np.ceil((high - low) / step).astype(int) + 4
     corner = 0.5 * (low + high) - 0.5 * count * step
     layers = Layers.of(solid, Lattice(tuple(corner.tolist()), step, (int(count[1]), int(count[0]))))
-    return sorted({(label, round(height, 6)) for _, height, label in layers.faces})
+    return sorted({(label, round(height, 6)) for _, height, label, _ in layers.faces})
 
 
 @pytest.mark.parametrize("shape", [crescent, leaning])
@@ -80,5 +80,5 @@ def test_extremes_on_voxel_edges_are_those_of_a_finer_lattice(direction):
 def test_an_apex_is_found_on_a_lattice_whose_rim_is_lowest():
     v, u = np.mgrid[-3.0:4.0, -3.0:4.0]
     value = np.minimum(u**2 + v**2 - 1.0, 30.0 * (3.0 - np.abs(v)) - 5.0)
-    row, column, height = apex(value, np.full(value.shape, 2.0), np.zeros(value.shape), 2.0)
-    assert (row, column, height) == pytest.approx((3.0, 3.0, 0.5), abs=1e-6)
+    row, column, height, left = apex(value, np.full(value.shape, 2.0), np.zeros(value.shape), 2.0)
+    assert (row, column, height, left) == pytest.approx((3.0, 3.0, 0.5, 0.0), abs=1e-6)
