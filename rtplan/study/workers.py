@@ -69,20 +69,18 @@ def _pool(
     running: dict[Future[StudyPatient], Member] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < settings.workers:
-                member = waiting.pop(0)
-                running[pool.submit(run_member, member, settings, patients, resume=resume)] = member
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                member = running.pop(future)
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    yield _dead(member)
-                    for lost in running.values():
-                        yield _dead(lost)
-                    running.clear()
-                    return
+            try:
+                while waiting and len(running) < settings.workers:
+                    future = pool.submit(run_member, waiting[0], settings, patients, resume=resume)
+                    running[future] = waiting.pop(0)
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                rows = [(future, future.result()) for future in finished]
+            except BrokenProcessPool:
+                yield from _after_a_death(running)
+                return
+            for future, row in rows:
+                del running[future]
+                yield row
     finally:
         if running:
             for child in multiprocessing.active_children():
@@ -91,8 +89,14 @@ def _pool(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _dead(member: Member) -> StudyPatient:
-    return StudyPatient(member.number, member.key, "failed", DIED)
+def _after_a_death(running: dict[Future[StudyPatient], Member]) -> Generator[StudyPatient]:
+    """Give those that were finished as they are; those that a process died on have failed."""
+    for future, member in running.items():
+        if future.done() and future.exception() is None:
+            yield future.result()
+        else:
+            yield StudyPatient(member.number, member.key, "failed", DIED)
+    running.clear()
 
 
 def _prepare() -> None:

@@ -1,19 +1,21 @@
 """rtplan study through its call: what is printed, exit codes, refusals; worker processes."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from rtplan.cli import DONE, INTERRUPTED, PARTLY, REFUSED, WRONG_CALL, main
 from rtplan.evaluation.study_file import StudyPatient
 from rtplan.study.members import Member
-from rtplan.study.workers import run_members
+from rtplan.study.workers import DIED, run_members
 
 ASKED = (
     "--protocol", "prostate_chhip_60gy", "--arms", "CT,CT0,CTstrat", "--beams", 3, "--grid-mm", 8,
@@ -102,7 +104,6 @@ def test_an_error_beyond_20_mm_is_refused_for_every_patient_before_anything_is_w
 
 
 def test_worker_processes_give_every_patient_back(small, tmp_path):
-    from dataclasses import replace
 
     members = [Member(n, f"k{n}", "dicom", tmp_path, fault=f"fault {n}") for n in (1, 2, 3)]
     found = list(run_members(members, replace(small, workers=2), tmp_path, resume=False))
@@ -131,3 +132,21 @@ def test_an_interrupt_of_two_workers_leaves_whole_patients_only(tmp_path):
     assert call(*asked, "--resume", "--quiet") == DONE
     assert len(list(out.glob("patients/*/manifest.json"))) == 6
     assert all(p.stat().st_mtime_ns == stamp for p, stamp in stamps.items())
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_takes_its_patient_alone(small, tmp_path):
+    members = [
+        Member(1, "k1", "dicom", tmp_path, fault="fault 1"),
+        Member(2, "k2", "phantom", seed=2),
+        *(Member(n, f"k{n}", "dicom", tmp_path, fault=f"fault {n}") for n in (3, 4)),
+    ]
+    rows = {}
+    for row in run_members(members, replace(small, workers=2), tmp_path, resume=False):
+        if not rows:
+            for child in multiprocessing.active_children():
+                child.kill()
+        rows[row.number] = row
+    assert sorted(rows) == [1, 2, 3, 4]
+    assert rows[2].reason == DIED
+    assert [rows[n].reason for n in (1, 4)] == ["fault 1", "fault 4"]
