@@ -25,10 +25,11 @@ STS = ROOT.parent / "shared" / "data" / "sts" / "npz_2mm"
 HEAD = """# How well the shared pairs lie on each other
 
 `python benchmarks/sts_alignment.py`. Each CT is laid on its MR rigidly, by mutual information alone; it
-stays where that gains less than 0.02 nats or the registration is refused. The last two columns compare
-the CT as laid with the CT as it came: about what a synthetic CT without any fault would score on the
-pair as it came. A few HU of it are interpolation; a registration that is itself wrong adds to it; a pair
-that moves within itself, as a bent knee does, is worse than it says. Where the CT stays they say nothing.
+stays where that gains less than a fifth or the registration is refused. The last two columns compare the
+CT as laid with the CT as it came: about what a synthetic CT without any fault would score on the pair as it
+came. It is no exact bound: a few HU are interpolation, a registration that is wrong itself adds to it, and a
+limb that bent between the scans (STS_028, 029, 040 and 044, by eye: their bones lie beside those of the MR
+afterwards too) is worse than it says. That a CT stays does not say that the pair agrees.
 """
 
 
@@ -65,15 +66,15 @@ def table(rows: Sequence[Row]) -> str:
     lines = [
         HEAD,
         f"{len(moved)} of {len(rows)} CTs move, in the median by {_median(moved, 'shift_mm'):.1f} mm;",
-        f"over those that move {_median(moved, 'mae'):.1f} HU, bone Dice {_median(moved, 'bone'):.2f},",
-        f"over all {_median(rows, 'mae'):.1f} HU, {_median(rows, 'bone'):.2f}.",
+        f"for these the median is {_median(moved, 'mae'):.1f} HU, bone Dice {_median(moved, 'bone'):.2f}.",
         "",
         "| pair | body overlap | moved, mm | information as it came | as laid | MAE, HU | bone Dice |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in rows:
-        told = f"{r.before:.3f} | {r.after:.3f} | {r.mae:.1f} | {r.bone:.2f}"
-        lines.append(f"| {r.key} | {r.overlap:.3f} | {r.shift_mm:.1f} | {told} |")
+        told = f"{r.shift_mm:.1f} | {r.before:.3f} | {r.after:.3f} | {r.mae:.1f} | {r.bone:.2f}"
+        stays = f"stays | {r.before:.3f} | | |"
+        lines.append(f"| {r.key} | {r.overlap:.3f} | {told if r.shift_mm > 0.0 else stays} |")
     return "\n".join(lines) + "\n"
 
 
