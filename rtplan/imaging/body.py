@@ -32,7 +32,9 @@ class BodySettings:
         Tissue lies above it.
     mr_valley : tuple of float
         The same for an MR lies where its histogram is lowest between these fractions of the 98th percentile
-        of the smoothed image: above air and noise, below dark muscle.
+        of the smoothed image, and above the peak of its noise: above air, below dark muscle.
+    mr_noise : float
+        The peak of the noise in air is looked for below this fraction of the same percentile.
     thin_mm : float
         What is thinner than this in a slice is no body (table tops, tubes, sheets).
     close_mm : float
@@ -43,6 +45,7 @@ class BodySettings:
 
     ct_threshold_hu: float = -300.0
     mr_valley: tuple[float, float] = (0.02, 0.2)
+    mr_noise: float = 0.1
     thin_mm: float = 8.0
     close_mm: float = 2.0
     smallest: float = 0.1
@@ -152,10 +155,18 @@ def _mr_tissue(image: Image, settings: BodySettings) -> Bool:
     if not bright > 0.0:
         return np.zeros(image.grid.shape, np.bool_)
     low, high = settings.mr_valley
-    edges = np.arange(low, high + 1e-9, 0.005) * bright
+    bottom = max(low, _noise(smooth / bright, settings.mr_noise))
+    edges = np.arange(bottom, high + 1e-9, 0.005) * bright
     counts = ndimage.gaussian_filter1d(np.histogram(smooth, edges)[0].astype(np.float64), 2.0)
     lit: Bool = smooth > edges[int(np.argmin(counts))]
     return lit
+
+
+def _noise(values: NDArray[np.floating], highest: float) -> float:
+    """Return where the noise in air peaks; 0 where nothing peaks clearly below ``highest`` (no air)."""
+    counts, edges = np.histogram(values, np.arange(0.0, highest + 1e-9, 0.005))
+    peak = int(np.argmax(counts))
+    return float(edges[peak + 1]) if counts[-1] < 0.5 * counts[peak] else 0.0
 
 
 def _window(tissue: Bool) -> tuple[slice, slice, slice] | None:

@@ -79,6 +79,18 @@ def test_an_mr_needs_no_calibrated_signal(wide: Grid) -> None:
     np.testing.assert_array_equal(twice, body_mask(Image(wide, signal, "MR")).array)
 
 
+@pytest.mark.parametrize("noise", [10.0, 25.0, 40.0])
+def test_the_noise_of_air_is_no_body(noise: float) -> None:
+    grid = Grid.axial((3, 180, 260), (5.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    y, x = np.ogrid[-90:90, -130:130]
+    body = np.broadcast_to((y / 70.0) ** 2 + (x / 110.0) ** 2 < 1.0, grid.shape)
+    rng = np.random.default_rng(3)
+    tissue = rng.uniform(0.12, 1.0, (1, 18, 26)).repeat(10, 1).repeat(10, 2)  # every brightness
+    true = np.where(body, 700.0 * tissue, 0.0)
+    signal = np.hypot(true + rng.normal(0.0, noise, grid.shape), rng.normal(0.0, noise, grid.shape))  # Rician
+    assert dice(body_mask(Image(grid, signal, "MR")).array, body) > 0.97
+
+
 def test_air_alone_is_no_body(wide: Grid) -> None:
     with pytest.raises(StructureError, match="No body"):
         body_mask(Image(wide, np.full(wide.shape, -1000.0)))
