@@ -37,7 +37,7 @@ def folder(pelvis, tmp_path_factory):
 def test_a_dry_run_says_what_would_run_and_writes_nothing(folder, tmp_path, capsys):
     assert leave("run", folder, *FLAME, "--out", tmp_path / "out", "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert all("would run" in line for line in lines)
     found = {row.role: row.uid for row in preflight(folder, pixels=False).rows}
     assert leave("run", folder, *FLAME, "--out", tmp_path / "out", "--dry-run", "--series", found["T2w"]) == 0

@@ -103,7 +103,7 @@ class Raw:
         """The structure's volume in the column's unit."""
         return 100.0 if self.volume_unit == "%" else self.volume_cc
 
-    def refuse(self, what: str, action: str = "") -> FormatError:
+    def fault(self, what: str, action: str = "") -> FormatError:
         """Return the error of this curve."""
         return FormatError(what, where=f"{self.where}, {self.structure}", action=action)
 
@@ -118,13 +118,13 @@ def curve_of(raw: Raw) -> TextDvh:
         the curve is missing, it is not said whether it is cumulative, or it contradicts its header.
     """
     if len(raw.dose_gy) < 2:
-        raise raw.refuse("The DVH has fewer than two lines of numbers.")
+        raise raw.fault("The DVH has fewer than two lines of numbers.")
     if not (np.isfinite(raw.dose_gy).all() and np.isfinite(raw.volume).all()):
-        raise raw.refuse("The DVH holds values that are not finite.")
+        raise raw.fault("The DVH holds values that are not finite.")
     if (raw.dose_gy < 0).any() or (raw.volume < 0).any() or not raw.volume.max() > 0:
-        raise raw.refuse("Doses and volumes are >= 0, and some volume is above 0.")
+        raise raw.fault("Doses and volumes are >= 0, and some volume is above 0.")
     if (np.diff(raw.dose_gy) <= 0).any():
-        raise raw.refuse("The doses do not rise.")
+        raise raw.fault("The doses do not rise.")
     kind = raw.type or _type_of(raw)
     doses, volumes = _cumulative(raw) if kind == "cumulative" else _differential(raw)
     _demand_mean(raw, doses, volumes)
@@ -156,8 +156,8 @@ def _type_of(raw: Raw) -> str:
     if summed and raw.mean_gy is not None:
         return "differential"
     if starts and (np.diff(volume) > 0).any():
-        raise raw.refuse("The volume rises with dose.")
-    raise raw.refuse(
+        raise raw.fault("The volume rises with dose.")
+    raise raw.fault(
         "The file does not say whether the DVH is cumulative or differential, and its curve leaves it open.",
         "export a cumulative DVH in % of the volume, down to no volume.",
     )
@@ -167,14 +167,14 @@ def _cumulative(raw: Raw) -> tuple[Float, Float]:
     volume, whole = raw.volume, raw.whole
     falls = -np.diff(volume)
     if (falls < -1e-6 * volume.max()).any():
-        raise raw.refuse("The volume of a cumulative DVH rises with dose.")
+        raise raw.fault("The volume of a cumulative DVH rises with dose.")
     if whole and abs(volume[0] - whole) > max(START * whole, 0.06 if raw.volume_unit == "cc" else 0.0):
-        raise raw.refuse(
+        raise raw.fault(
             f"The cumulative DVH begins at {volume[0]:.4g} {raw.volume_unit}, the structure has "
             f"{whole:.4g}: a part is missing.",
         )
     if volume[-1] > END * volume[0]:
-        raise raw.refuse(
+        raise raw.fault(
             "The cumulative DVH does not end at no volume: its upper part is missing.",
             "export the whole dose range; the file may have been cut.",
         )
@@ -192,9 +192,9 @@ def _differential(raw: Raw) -> tuple[Float, Float]:
         )
         volumes = volumes * np.diff(np.concatenate([[first], edges, [last]]))
     if raw.whole is None:
-        raise raw.refuse("A differential DVH is read only where the file states the structure's volume.")
+        raise raw.fault("A differential DVH is read only where the file states the structure's volume.")
     if abs(volumes.sum() - raw.whole) > SUM * raw.whole:
-        raise raw.refuse(
+        raise raw.fault(
             f"The parts of the differential DVH sum to {volumes.sum():.4g} {raw.volume_unit}, the structure "
             f"has {raw.whole:.4g}.",
             "the file may have been cut, or its unit is another one.",
@@ -208,7 +208,7 @@ def _demand_mean(raw: Raw, doses: Float, volumes: Float) -> None:
     mean = float(np.average(doses, weights=volumes))
     step = float(np.median(np.diff(raw.dose_gy)))
     if abs(mean - raw.mean_gy) > max(MEAN * raw.mean_gy, step + 0.05):
-        raise raw.refuse(
+        raise raw.fault(
             f"The mean dose of the curve is {mean:.2f} Gy, the header says {raw.mean_gy:.2f} Gy.",
             "one of both is in another unit, of another structure, or cut.",
         )
