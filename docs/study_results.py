@@ -14,12 +14,12 @@ import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from rtplan.case.cohort_table import read_cohort
 from rtplan.cli.study_print import print_study
 from rtplan.evaluation.agreement import Agreement, Judging
 from rtplan.evaluation.study_file import StudyFile, read_study
 from rtplan.report.cohort import cohort_content
 from rtplan.study.judge import judge_again
-from rtplan.study.table import read_cohort
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "study.md"

@@ -28,6 +28,11 @@ class RtplanError(Exception):
             parts.append(f"What to do: {self.action}")
         return " ".join(parts)
 
+    @property
+    def without_place(self) -> str:
+        """The error without its place: a path may bear a person's name."""
+        return f"{self.message} What to do: {self.action}" if self.action else self.message
+
 
 class GeometryMismatch(RtplanError):
     """Two volumes, or a volume and its array, do not lie on the same grid."""
@@ -63,3 +68,11 @@ class RegistrationError(RtplanError):
 
 class OutputError(RtplanError):
     """Results cannot be written: the folder is not empty, not writable, or the disk is full."""
+
+
+class DiskFull(OutputError):
+    """There is not enough free space for the results."""
+
+
+class BatchError(RtplanError):
+    """A cohort cannot be begun or gone on with: another process runs it, its workers or its disk are gone."""

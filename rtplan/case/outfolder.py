@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rtplan.errors import OutputError
+from rtplan.errors import DiskFull, OutputError
 
 
 @contextmanager
@@ -50,6 +50,13 @@ def whole(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise
 
 
+def clear_unfinished(parent: Path) -> None:
+    """Remove what a process that was killed left in a folder: its hidden, unfinished folders."""
+    for pattern in (".partial-*", ".old-*"):
+        for folder in parent.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def refuse_occupied(out: Path, *, overwrite: bool) -> None:
     """Raise OutputError when ``out`` is a file, or a folder that holds something and may not be replaced."""
     if out.exists() and not out.is_dir():
@@ -76,10 +83,10 @@ def refuse_occupied(out: Path, *, overwrite: bool) -> None:
 
 
 def demand_space(folder: Path, wanted_bytes: int) -> None:
-    """Raise OutputError when the disk of a folder has less free space than is wanted."""
+    """Raise DiskFull when the disk of a folder has less free space than is wanted."""
     free = shutil.disk_usage(folder).free
     if free < wanted_bytes:
-        raise OutputError(
+        raise DiskFull(
             f"The disk is too full: about {wanted_bytes / 2**20:.0f} MiB are needed, "
             f"{free / 2**20:.0f} MiB are free; nothing was written.",
             where=str(folder.parent),

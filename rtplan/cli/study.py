@@ -72,13 +72,14 @@ def command(
 
     Example: rtplan study --patients phantom:36 --protocol prostate_boost_flame --out study/
     """
+    from rtplan.case.digital import Scenario, parse_patients, parse_spacing
     from rtplan.case.settings import CaseSettings, parse_gamma, parse_margin, parse_variation
     from rtplan.domain.patient import ARMS
     from rtplan.evaluation.limits import Bootstrap
     from rtplan.io.index import SALT
     from rtplan.study.judge import judge_again
     from rtplan.study.run import run_study
-    from rtplan.study.settings import Scenario, StudySettings, judging_of, parse_patients, parse_spacing
+    from rtplan.study.settings import StudySettings, judging_of
     from rtplan.study.settings import preset as preset_of
 
     judging = judging_of(

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rtplan.case.cohort_table import write_cohort
 from rtplan.case.tables import read_findings, write_json
 from rtplan.domain import Finding, Notice
 from rtplan.errors import FormatError
@@ -17,7 +18,6 @@ from rtplan.evaluation.cohort import agree, risks_of_arms
 from rtplan.evaluation.limits import FEWEST
 from rtplan.evaluation.study_file import NAME, StudyFile, read_study
 from rtplan.study.report import PATIENTS, TABLE, study_report
-from rtplan.study.table import write_cohort
 
 
 def judge(out: Path, study: StudyFile, judging: Judging) -> StudyFile:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from rtplan.errors import DicomError, FormatError, RtplanError
+from rtplan.case.digital import patient_id
+from rtplan.errors import DicomError, FormatError
 from rtplan.io.index import index, pseudonym
 from rtplan.study.settings import StudySettings
-
-COHORT: Literal["study"] = "study"
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,6 @@ def members_of(settings: StudySettings) -> tuple[Member, ...]:
     return _once(numbered)
 
 
-def patient_id(seed: int) -> str:
-    """Return the PatientID of a digital patient of the study cohort."""
-    return f"{COHORT}{seed:04d}"
-
-
 def _read(path: Path, salt: str) -> Member | None:
     """Return the member of a sub-folder; None where it holds no file at all."""
     if not any(p.is_file() for p in path.rglob("*")):
@@ -86,15 +80,10 @@ def _read(path: Path, salt: str) -> Member | None:
     try:
         people = list(index(path, salt=salt).people)
     except DicomError as wrong:
-        return Member(0, "", "dicom", path, fault=words_of(wrong))
+        return Member(0, "", "dicom", path, fault=wrong.without_place)
     if len(people) != 1:
         return Member(0, "", "dicom", path, fault=f"The folder holds objects of {len(people)} patients.")
     return Member(0, people[0], "dicom", path)
-
-
-def words_of(wrong: RtplanError) -> str:
-    """Return an error without its place: a path may bear a person's name."""
-    return f"{wrong.message} What to do: {wrong.action}" if wrong.action else wrong.message
 
 
 def _once(members: list[Member]) -> tuple[Member, ...]:

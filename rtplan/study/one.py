@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from rtplan import resources
+from rtplan.case.digital import digital_patient, patient_id
 from rtplan.case.manifest import Input
 from rtplan.case.memory import Origin, run_in_memory
 from rtplan.case.run import Place, run_case
@@ -16,8 +16,7 @@ from rtplan.dosimetry.protocol import load_protocol
 from rtplan.errors import RtplanError
 from rtplan.evaluation.study_file import StudyPatient
 from rtplan.io.datasets.npz import read_npz
-from rtplan.study.digital import digital_patient
-from rtplan.study.members import Member, patient_id, words_of
+from rtplan.study.members import Member
 from rtplan.study.settings import StudySettings
 
 
@@ -35,7 +34,7 @@ def run_member(member: Member, settings: StudySettings, patients: Path, *, resum
         try:
             _run(member, settings, patients / member.key, resume=resume)
         except RtplanError as refused:
-            reason = words_of(refused)
+            reason = refused.without_place
         except OSError as failed:
             reason = f"{failed.strerror or type(failed).__name__}."
         except Exception as unforeseen:  # a patient's data must not end the others' study
@@ -92,10 +91,3 @@ def _digital(member: Member, settings: StudySettings) -> Patient:
         with_mr="SynCT" in settings.case.arms,
     )
     return replace(made, key=member.key)
-
-
-def clear_unfinished(patients: Path) -> None:
-    """Remove what an interrupted process left: its hidden, unfinished folders."""
-    for pattern in (".partial-*", ".old-*"):
-        for folder in patients.glob(pattern):
-            shutil.rmtree(folder, ignore_errors=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rtplan.case import review
+from rtplan.case.cohort_table import read_cohort
 from rtplan.case.rendering import put_both, rendered
 from rtplan.domain import Notice
 from rtplan.errors import FormatError
 from rtplan.evaluation.study_file import NAME, read_study
 from rtplan.report.cohort import cohort_content
-from rtplan.study.table import read_cohort
 
 PATIENTS, TABLE = "patients", "cohort.parquet"
 

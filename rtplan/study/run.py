@@ -9,15 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rtplan.case.digital import demand_site
+from rtplan.case.outfolder import clear_unfinished
 from rtplan.case.provenance import data_files_of, weights_of
 from rtplan.dosimetry.parameters import load_set
 from rtplan.dosimetry.protocol import load_protocol
 from rtplan.errors import OutputError
 from rtplan.evaluation.study_file import NAME, StudyFile, StudyPatient, read_study
-from rtplan.study.digital import demand_site
 from rtplan.study.judge import judge, statistics_of, write_study
 from rtplan.study.members import members_of
-from rtplan.study.one import clear_unfinished
 from rtplan.study.report import PATIENTS, study_report
 from rtplan.study.settings import StudySettings
 from rtplan.study.workers import run_members

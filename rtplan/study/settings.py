@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from rtplan.case.digital import Scenario
 from rtplan.case.settings import CaseSettings
 from rtplan.errors import FormatError, UnknownName
 from rtplan.evaluation.agreement import Judging
 from rtplan.evaluation.arms import Criterion
 from rtplan.evaluation.limits import Bootstrap
 from rtplan.io.index import SALT
-from rtplan.phantom.displace import demand_error
-
-_PHANTOM = re.compile(r"phantom:(\d+)")
-#: Most digital patients of one study.
-MOST = 10_000
 
 
 @dataclass(frozen=True)
@@ -45,32 +40,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "full": Preset(gamma=((1.0, 1.0), (2.0, 2.0), (3.0, 2.0))),
     }
 )
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What differs between CT and MR of the digital patients beside the scanner.
-
-    Parameters
-    ----------
-    registration_error_mm : float
-        Rigid error between MR and CT (`rtplan.phantom.displace`).
-    gas_and_bladder_change : bool
-        Whether gas in the rectum and filling of the bladder are another day's in the MR.
-    """
-
-    registration_error_mm: float = 0.0
-    gas_and_bladder_change: bool = False
-
-    def __post_init__(self) -> None:
-        demand_error(self.registration_error_mm)
-
-    def plain(self) -> dict[str, Any]:
-        """Return the scenario as plain data."""
-        return {
-            "registration_error_mm": self.registration_error_mm,
-            "gas_and_bladder_change": self.gas_and_bladder_change,
-        }
 
 
 @dataclass(frozen=True)
@@ -157,50 +126,6 @@ def judging_of(
     """
     margin, precision = (None if pp is None else pp / 100.0 for pp in (margin_pp, precision_pp))
     return Judging(margin, precision, bootstrap, allow_unverified)
-
-
-def parse_patients(text: str) -> int:
-    """Read ``phantom:N``: the number of digital patients.
-
-    Raises
-    ------
-    FormatError
-        If the text is not of this form.
-
-    Examples
-    --------
-    >>> parse_patients("phantom:36")
-    36
-    """
-    found = _PHANTOM.fullmatch(text.strip())
-    if found is None or not 1 <= int(found[1]) <= MOST:
-        raise FormatError(
-            f"Digital patients are written phantom:N with N from 1 to {MOST}, got {text!r}.",
-            action="for example --patients phantom:36; real patients are given as a folder.",
-        )
-    return int(found[1])
-
-
-def parse_spacing(text: str) -> tuple[float, float, float]:
-    """Read ``Z,Y,X`` in mm, each from 1 to 10.
-
-    Raises
-    ------
-    FormatError
-        If the text is not of this form.
-
-    Examples
-    --------
-    >>> parse_spacing("3,2,2")
-    (3.0, 2.0, 2.0)
-    """
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 3 or any(not 1.0 <= number <= 10.0 for number in numbers):
-        raise FormatError(f"Voxels are written Z,Y,X, each 1 to 10 mm, got {text!r}.")
-    return numbers[0], numbers[1], numbers[2]
 
 
 def preset(name: str) -> Preset:

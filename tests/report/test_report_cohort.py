@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rtplan.case.cohort_table import write_cohort
 from rtplan.case.review import Review, StructureScore
 from rtplan.case.review_save import add
 from rtplan.case.tables import write_json
@@ -22,7 +23,6 @@ from rtplan.report.cohort_tables import missing_table
 from rtplan.report.content import Content, Table
 from rtplan.report.page import page_of
 from rtplan.study.report import study_report
-from rtplan.study.table import write_cohort
 
 
 def block(content: Content, name: str) -> Any:

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rtplan.case.digital import Scenario, digital_patient, with_targets
 from rtplan.dosimetry.protocol import load_protocol
 from rtplan.errors import FormatError, StructureError
 from rtplan.evaluation.study_file import read_study
 from rtplan.io.index import pseudonym
 from rtplan.io.patient_write import write_patient
 from rtplan.phantom.cohort import make_patient
-from rtplan.study.digital import digital_patient, with_targets
 from rtplan.study.members import members_of
 from rtplan.study.run import run_study
-from rtplan.study.settings import Scenario, StudySettings
+from rtplan.study.settings import StudySettings
 
 COARSE = (8.0, 5.0, 5.0)
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rtplan.case.cohort_table import read_cohort
+from rtplan.case.digital import Scenario
 from rtplan.case.manifest import Manifest
 from rtplan.case.tables import read_findings
 from rtplan.errors import FormatError, OutputError, StructureError, UnknownName
@@ -16,8 +18,7 @@ from rtplan.evaluation.study_file import read_study
 from rtplan.io.index import pseudonym
 from rtplan.study.judge import judge_again, statistics_of
 from rtplan.study.run import run_study
-from rtplan.study.settings import Scenario, StudySettings
-from rtplan.study.table import read_cohort
+from rtplan.study.settings import StudySettings
 
 FAST = Bootstrap(resamples=499)
 

@@ -1,20 +1,25 @@
-"""A digital patient for a study: the scenario between CT and MR, and targets as a protocol names them."""
+"""A digital patient for a cohort: the scenario between CT and MR, and targets as a protocol names them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from rtplan.domain import Grid, Patient, Structure
 from rtplan.dosimetry.protocol import Protocol
-from rtplan.errors import StructureError
+from rtplan.errors import FormatError, StructureError
 from rtplan.imaging.margin import expand, union
 from rtplan.phantom.cohort import GAS_AND_BLADDER, make_patient
-from rtplan.phantom.displace import displaced
+from rtplan.phantom.displace import demand_error, displaced
 from rtplan.phantom.draws import table
-from rtplan.study.members import COHORT
-from rtplan.study.settings import Scenario
 
+#: Population that the digital patients come from.
+COHORT: Literal["study"] = "study"
+_PHANTOM = re.compile(r"phantom:(\d+)")
+#: Most digital patients of one cohort.
+MOST = 10_000
 #: Site of the digital patients.
 SITE = "prostate"
 #: The digital patient's targets by the letters before the dose of a TG-263 name.
@@ -22,6 +27,37 @@ GLAND, WITH_VESICLES = "PTVp", "PTVpsv"
 CLINICAL = {"CTVp": ("Prostate",), "CTVpsv": ("Prostate", "SeminalVes")}
 #: Draws of the registration error lie apart from those of the anatomy.
 _ERROR_STREAM = 7000
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What differs between CT and MR of the digital patients beside the scanner.
+
+    Parameters
+    ----------
+    registration_error_mm : float
+        Rigid error between MR and CT (`rtplan.phantom.displace`).
+    gas_and_bladder_change : bool
+        Whether gas in the rectum and filling of the bladder are another day's in the MR.
+    """
+
+    registration_error_mm: float = 0.0
+    gas_and_bladder_change: bool = False
+
+    def __post_init__(self) -> None:
+        demand_error(self.registration_error_mm)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the scenario as plain data."""
+        return {
+            "registration_error_mm": self.registration_error_mm,
+            "gas_and_bladder_change": self.gas_and_bladder_change,
+        }
+
+
+def patient_id(seed: int) -> str:
+    """Return the PatientID of a digital patient."""
+    return f"{COHORT}{seed:04d}"
 
 
 def digital_patient(
@@ -114,3 +150,47 @@ def _margin() -> dict[str, float]:
         "S": m["superior"],
         "I": m["inferior"],
     }
+
+
+def parse_patients(text: str) -> int:
+    """Read ``phantom:N``: the number of digital patients.
+
+    Raises
+    ------
+    FormatError
+        If the text is not of this form.
+
+    Examples
+    --------
+    >>> parse_patients("phantom:36")
+    36
+    """
+    found = _PHANTOM.fullmatch(text.strip())
+    if found is None or not 1 <= int(found[1]) <= MOST:
+        raise FormatError(
+            f"Digital patients are written phantom:N with N from 1 to {MOST}, got {text!r}.",
+            action="for example --patients phantom:36; real patients are given as a folder.",
+        )
+    return int(found[1])
+
+
+def parse_spacing(text: str) -> tuple[float, float, float]:
+    """Read ``Z,Y,X`` in mm, each from 1 to 10.
+
+    Raises
+    ------
+    FormatError
+        If the text is not of this form.
+
+    Examples
+    --------
+    >>> parse_spacing("3,2,2")
+    (3.0, 2.0, 2.0)
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or any(not 1.0 <= number <= 10.0 for number in numbers):
+        raise FormatError(f"Voxels are written Z,Y,X, each 1 to 10 mm, got {text!r}.")
+    return numbers[0], numbers[1], numbers[2]

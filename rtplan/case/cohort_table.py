@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from rtplan.domain import Finding
 
+#: About as many rows are held and written at once.
+GROUP = 50_000
 _NUMBERS = ("value", "error_bound", "cap_bound", "covered_fraction", "completed_fraction")
 
 
@@ -38,14 +40,23 @@ def write_cohort(patients: Mapping[str, Sequence[Finding]], path: Path) -> None:
     path : Path
         ``cohort.parquet``.
     """
+    write_rows(patients.items(), path)
+
+
+def write_rows(patients: Iterable[tuple[str, Sequence[Finding]]], path: Path) -> None:
+    """Write as `write_cohort` does, but hold only `GROUP` rows at a time: for cohorts of any size."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-    for key, findings in patients.items():
-        for finding in findings:
-            row = finding.as_dict() | {"patient": key}
-            row["detail"] = json.dumps(row["detail"], ensure_ascii=False) if row["detail"] else ""
-            for name, column in columns.items():
-                column.append(row[name])
-    pq.write_table(pa.table(columns, schema=SCHEMA), path, compression="zstd")
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as table:
+        for key, findings in patients:
+            for finding in findings:
+                row = finding.as_dict() | {"patient": key}
+                row["detail"] = json.dumps(row["detail"], ensure_ascii=False) if row["detail"] else ""
+                for name, column in columns.items():
+                    column.append(row[name])
+            if len(columns["patient"]) >= GROUP:
+                table.write_table(pa.table(columns, schema=SCHEMA))
+                columns = {name: [] for name in SCHEMA.names}
+        table.write_table(pa.table(columns, schema=SCHEMA))
 
 
 def read_cohort(path: Path) -> dict[str, tuple[Finding, ...]]:
