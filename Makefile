@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 # One thread a process while pytest runs two processes: faster on two cores, and the same numbers everywhere.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: install demo test check lint unit peer nightly bench docs clean
+.PHONY: install demo test check lint unit peer nightly bench docs bundle clean
 
 install: $(VENV)/.runtime
 
@@ -65,6 +65,11 @@ $(VENV)/.docs: $(VENV)/.runtime
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --quiet
 	@echo "Documentation: site/index.html"
+
+# Everything for a machine without network, in dist/bundle: wheels, hashes, licences, install script.
+EXTRAS ?= serve,batch,view
+bundle: $(VENV)/.runtime
+	$(BIN)/python bundle/make.py --out dist/bundle --overwrite --extras '$(EXTRAS)' --torch-index '$(TORCH_INDEX)'
 
 clean:
 	rm -rf out build dist site .mypy_cache .ruff_cache .pytest_cache

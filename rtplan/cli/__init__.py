@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "convert": "rtplan.cli.convert",
     "deidentify": "rtplan.cli.deidentify",
     "doctor": "rtplan.cli.doctor",
+    "licences": "rtplan.cli.licences",
     "gamma": "rtplan.cli.gamma",
     "protocols": "rtplan.cli.protocols",
     "outcome": "rtplan.cli.outcome",
