@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from rtplan.domain import Grid, Mask
+from rtplan.dosimetry.parameters import ParameterSet
 from rtplan.planning.objective import Form, Limit, Term, excess_gy
 
 To = Literal["median", "mean", "D98%", "D95%", "D99%", "up_to"]
@@ -30,6 +31,7 @@ WEIGHTS = MappingProxyType(
         "hard": 200.0,
         "soft": 40.0,
         "spare": 0.02,
+        "risk": 1.0,
     }
 )
 #: Dose above a target's level that costs nothing, and dose aimed at, as parts of the level.
@@ -63,10 +65,14 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Organ:
-    """An organ and what limits its dose; its mask lies on the dose grid."""
+    """An organ and what limits its dose; its mask lies on the dose grid.
+
+    ``models`` are outcome models whose risk is lowered where limits and targets leave room.
+    """
 
     mask: Mask
     limits: tuple[Limit, ...] = ()
+    models: tuple[ParameterSet, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +202,7 @@ def aims_of(targets: Mapping[str, Target], organs: Mapping[str, Organ], body: Bo
     tops = torch.as_tensor(ceiling[chosen])
     terms += [_term("over", where, tops[where], name) for name, where in shells.items()]
     terms += [_term("mean", at(o.mask.array & (distance > 0)), 0.0, "spare") for o in organs.values()]
+    terms += [_risk_term(m, at(o.mask.array), fractions) for o in organs.values() for m in o.models]
     kept = tuple(terms[: len(limited) + len(targets)]) + tuple(
         term for term in terms[len(limited) + len(targets) :] if term.voxels.numel()
     )
@@ -253,3 +260,7 @@ def _limit_term(limit: Limit, where: Tensor, fractions: int) -> Term:
         limit.alpha_beta_gy,
         fractions,
     )
+
+
+def _risk_term(model: ParameterSet, where: Tensor, fractions: int) -> Term:
+    return Term("ntcp", where, torch.tensor(0.0), WEIGHTS["risk"], fractions=fractions, model=model)

@@ -35,10 +35,14 @@ def opened(
         Centres of the target voxels, LPS mm.
     pixel_mm, margin_mm : float
         Pixel in the isocentre plane, and how far pixels may lie from the projection.
+
+    Notes
+    -----
+    Edges of pixels lie at multiples of their size from the axis, as those of leaves do.
     """
     u, v, _ = frame_of(beam, sad_mm).project(torch.as_tensor(targets_mm))
     reach = int(np.ceil(margin_mm / pixel_mm))
-    columns, rows = (np.round(x.numpy() / pixel_mm).astype(int) for x in (u, v))
+    columns, rows = (np.floor(x.numpy() / pixel_mm).astype(int) for x in (u, v))
     first = columns.min() - reach, rows.min() - reach
     shape = rows.max() - first[1] + reach + 1, columns.max() - first[0] + reach + 1
     hit = np.zeros(shape, dtype=bool)
@@ -48,7 +52,7 @@ def opened(
     open_ = np.zeros(shape, dtype=bool)
     for row, column in disc:
         open_ |= np.roll(hit, (row, column), axis=(0, 1))  # the rim of `reach` pixels is empty
-    corner = (float(first[0] * pixel_mm), float(first[1] * pixel_mm))
+    corner = (float((first[0] + 0.5) * pixel_mm), float((first[1] + 0.5) * pixel_mm))
     return replace(beam, fluence=Fluence(np.zeros(shape, np.float32), pixel_mm, corner)), open_
 
 
@@ -116,3 +120,12 @@ class Influence:
             replace(beam, fluence=replace(beam.fluence, mu=raster.cpu().numpy()))
             for beam, raster in zip(self.beams, self.rasters(mu), strict=True)
         )
+
+    def taken(self, beams: Sequence[Beam]) -> Tensor:
+        """Return the MU of the open pixels of beams with these rasters, shape (count,)."""
+        like = self.parts[0][2]
+        parts = [
+            torch.as_tensor(beam.fluence.mu[mask], dtype=like.dtype, device=like.device)
+            for beam, mask in zip(beams, self.open_, strict=True)
+        ]
+        return torch.cat(parts)

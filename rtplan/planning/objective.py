@@ -1,4 +1,4 @@
-"""What a plan is to reach: squared doses too low or too high, DVH, mean and gEUD terms, in torch."""
+"""What a plan is to reach: squared doses too low or too high, DVH, mean, gEUD and NTCP terms, in torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Form = Literal["under", "over", "volume", "mean", "geud"]
+from rtplan.dosimetry.outcome import form_of
+from rtplan.dosimetry.parameters import ParameterSet
+from rtplan.errors import ModelError
+
+Form = Literal["under", "over", "volume", "mean", "geud", "ntcp"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,10 @@ class Term:
         Factor; each form is a mean over the voxels, relative to ``scale_gy`` squared.
     fraction, a, alpha_beta_gy
         As in `Limit`.
+    fractions : int
+        Of the course, for EQD2.
+    model : ParameterSet or None
+        Of the form ``ntcp``; the level is then a probability.
     """
 
     form: Form
@@ -71,6 +79,7 @@ class Term:
     a: float = 1.0
     alpha_beta_gy: float | None = None
     fractions: int = 1
+    model: ParameterSet | None = None
 
     def heavier(self, factor: float, tighter: float = 1.0) -> Term:
         """Return the term with its weight multiplied, and its level too."""
@@ -124,6 +133,23 @@ def geud(dose: Tensor, term: Term) -> Tensor:
     return (generalised_mean(_felt(dose, term), term.a) - term.dose_gy).clamp(min=0.0).square().sum()
 
 
+def ntcp(dose: Tensor, term: Term) -> Tensor:
+    """Return the squared excess of a complication probability above the level, in (percentage points)^2.
+
+    The formula is the one that reports risks (`rtplan.dosimetry.outcome`), on tensors; every voxel has the
+    same volume, so it serves the forms that look at volumes relative to the organ.
+    """
+    if term.model is None:
+        raise ModelError("An NTCP term needs the parameter set of a model.")
+    felt = dose.clamp(min=0.0)
+    if term.model.dose.kind == "EQD2":
+        felt = eqd2(felt, float(term.model.dose.alpha_beta_gy or 0.0), term.fractions)
+    volume_of_each = torch.ones_like(felt)
+    probability = form_of(term.model)(felt, volume_of_each, term.model.values)
+    excess: Tensor = (100.0 * (probability - term.dose_gy)).clamp(min=0.0).square().sum()
+    return excess
+
+
 #: Every form of term by name.
 FORMS: dict[Form, Callable[[Tensor, Term], Tensor]] = {
     "under": under,
@@ -131,6 +157,7 @@ FORMS: dict[Form, Callable[[Tensor, Term], Tensor]] = {
     "volume": volume,
     "mean": mean,
     "geud": geud,
+    "ntcp": ntcp,
 }
 
 

@@ -8,8 +8,6 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 from rtplan.domain import Beam, Dose, Grid, Image, Mask, Plan, Prescription
@@ -19,7 +17,11 @@ from rtplan.planning.around import holds
 from rtplan.planning.device import one_thread
 from rtplan.planning.engine import Engine, Scene, mask_at
 from rtplan.planning.field import Influence, beams_around, opened
-from rtplan.planning.objective import Limit, Term, total
+from rtplan.planning.objective import Limit
+from rtplan.planning.solve import Pace, solve
+
+#: A limit counts as kept when the dose is too high by no more than this.
+KEPT_GY = 0.05
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class OptimiseSettings:
     further: int = 25
     rounds: int = 7
     smoothing: float = 0.02
+
+    @property
+    def pace(self) -> Pace:
+        """Iterations and rounds."""
+        return Pace(self.first, self.further, self.rounds, self.smoothing)
 
 
 @dataclass(frozen=True)
@@ -151,17 +158,17 @@ def optimise(
     made heavier and a little tighter, so that limits win over targets, and targets over the boost.
     """
     settings = settings or OptimiseSettings()
-    grid = _demand(task, body)
+    grid = demand(task, body)
     aims = aims_of(task.targets, task.organs, mask_at(body, grid), task.fractions)
     scene = engine.scene([image], body, grid, aims.index)
     with one_thread():
-        influence = _influence(engine, scene, task, settings)
-        mu = _solve(influence, aims, settings)
-        beams = influence.with_mu(mu)
-        return _finish(engine, image, body, grid, beams, aims, settings)
+        influence = influence_of(engine, scene, task, settings)
+        beams = influence.with_mu(solve(influence, aims, settings.pace))
+        return finished(engine, image, body, beams, aims, settings)
 
 
-def _demand(task: Task, body: Mask) -> Grid:
+def demand(task: Task, body: Mask) -> Grid:
+    """Return the dose grid of a task, or raise what `optimise` raises."""
     targets = task.targets
     if not targets:
         raise StructureError("There is no target to plan for.", action="name a target, or another protocol.")
@@ -182,7 +189,8 @@ def _demand(task: Task, body: Mask) -> Grid:
     return grid
 
 
-def _influence(engine: Engine, scene: Scene, task: Task, settings: OptimiseSettings) -> Influence:
+def influence_of(engine: Engine, scene: Scene, task: Task, settings: OptimiseSettings) -> Influence:
+    """Return what the settings' beams do on the points of a scene, opened over the task's targets."""
     masks = [target.mask for target in task.targets.values()]
     points = masks[0].grid.to_patient(np.argwhere(np.any([mask.array for mask in masks], axis=0)))
     beams, open_ = [], []
@@ -195,66 +203,16 @@ def _influence(engine: Engine, scene: Scene, task: Task, settings: OptimiseSetti
     return Influence.of(engine, scene, beams, open_, map_spacing_mm=2.0)
 
 
-def _solve(influence: Influence, aims: Aims, settings: OptimiseSettings) -> Tensor:
-    """Return the MU of the open pixels, shape (count,)."""
-    like = influence.parts[0][2]
-    start = torch.ones(influence.count, dtype=like.dtype, device=like.device)
-    with torch.no_grad():
-        unit = influence.dose(influence.rasters(start))
-    mu = float(aims.scale_gy / unit[aims.main].mean())  # MU of a pixel where all are alike
-    terms, x = aims.terms, np.ones(influence.count)
-    for turn in range(settings.rounds):
-        x = _descend(influence, terms, aims.scale_gy, mu, x, settings, turn)
-        with torch.no_grad():
-            dose = influence.dose(influence.rasters(_tensor(x, like) * mu))
-        terms, changed = aims.sharpened(terms, dose * aims.factor(dose), last=turn == settings.rounds - 2)
-        if not changed:
-            break
-    return _tensor(x, like) * mu
-
-
-def _descend(
-    influence: Influence,
-    terms: tuple[Term, ...],
-    scale_gy: float,
-    mu: float,
-    x: NDArray[np.float64],
-    settings: OptimiseSettings,
-    turn: int,
-) -> NDArray[np.float64]:
-    like = influence.parts[0][2]
-
-    def value(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        pixels = _tensor(x, like).requires_grad_()
-        rasters = influence.rasters(pixels)
-        loss = total(influence.dose([raster * mu for raster in rasters]), terms, scale_gy)
-        loss = loss + settings.smoothing * _roughness(rasters)
-        (gradient,) = torch.autograd.grad(loss, pixels)
-        return float(loss.detach()), gradient.double().cpu().numpy()
-
-    steps = settings.first if turn == 0 else settings.further
-    options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 1e-7, "maxcor": 12}
-    found = minimize(value, x, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * x.size, options=options)
-    answer: NDArray[np.float64] = found.x
-    return answer
-
-
-def _roughness(rasters: list[Tensor]) -> Tensor:
-    """Return the mean squared step between neighbouring pixels, pixels in units of a flat field."""
-    parts = [torch.diff(r, dim=axis).square().mean() for r in rasters for axis in (0, 1) if r.shape[axis] > 1]
-    return torch.stack(parts).mean() if parts else torch.zeros(())
-
-
-def _finish(
+def finished(
     engine: Engine,
     image: Image,
     body: Mask,
-    grid: Grid,
     beams: tuple[Beam, ...],
     aims: Aims,
     settings: OptimiseSettings,
 ) -> Outcome:
     """Calculate the dose as any plan's, normalise once, and say which limits are broken."""
+    grid = next(iter(aims.targets.values())).mask.grid
     dose = engine.calculate(beams, [image], body, grid)[0]
     values = torch.as_tensor(dose.array[tuple(aims.index.T)])
     factor = aims.factor(values)
@@ -263,12 +221,13 @@ def _finish(
         for beam in beams
     )
     values = values * factor
-    broken = tuple(Broken(o, limit, e) for o, limit, e in aims.excesses(values) if limit.hard and e > 0.05)
+    broken = broken_by(aims, values)
     prescription = Prescription({n: t.dose_gy for n, t in aims.targets.items()}, aims.fractions)
     plan = Plan(prescription, scaled, settings=MappingProxyType(asdict(settings)))
     final = replace(dose, array=dose.array * np.float32(factor), fractions=aims.fractions)
     return Outcome(plan, final, broken, MappingProxyType(aims.coverage(values)))
 
 
-def _tensor(x: NDArray[np.float64], like: Tensor) -> Tensor:
-    return torch.as_tensor(x, dtype=like.dtype, device=like.device)
+def broken_by(aims: Aims, values: Tensor) -> tuple[Broken, ...]:
+    """Return the hard limits that a dose vector, shape (n,), Gy, breaks by more than 0.05 Gy."""
+    return tuple(Broken(o, limit, e) for o, limit, e in aims.excesses(values) if limit.hard and e > KEPT_GY)

@@ -1,15 +1,21 @@
 """Terms of the objective: closed forms, and that a limit's excess is 0 exactly where it is met."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtplan.dosimetry import outcome
+from rtplan.dosimetry.parameters import load_set
+from rtplan.errors import ModelError
 from rtplan.planning.objective import FORMS, Limit, Term, eqd2, excess_gy, generalised_mean, total
 
 DOSE = torch.tensor([10.0, 20.0, 30.0, 40.0], dtype=torch.float64)
 ALL = torch.arange(4)
+RECTUM = load_set("rectum_bleeding_g2_quantec2010")
 
 
 def term(form: str, level: float, **more: float) -> Term:
@@ -42,8 +48,22 @@ def test_total_is_the_weighted_sum_relative_to_the_scale() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_are_exact(form: str) -> None:
     dose = DOSE.clone().requires_grad_()
-    made = term(form, 17.0, a=4.0, alpha_beta_gy=3.0, fractions=20)
-    assert torch.autograd.gradcheck(lambda d: FORMS[made.form](d, made), (dose,))
+    level = 0.0 if form == "ntcp" else 17.0
+    made = replace(term(form, level, a=4.0, alpha_beta_gy=3.0, fractions=20), model=RECTUM)
+    assert torch.autograd.gradcheck(lambda d: FORMS[made.form](2.0 * d, made), (dose,))
+
+
+def test_a_risk_term_is_the_risk_that_is_reported() -> None:
+    made = replace(term("ntcp", 0.0), model=RECTUM, fractions=5)
+    dose = torch.full((4,), 35.0, dtype=torch.float64)
+    assert FORMS["ntcp"](dose, made).item() == pytest.approx(24.503**2, rel=1e-4)  # the set's own check
+    uneven = torch.linspace(5.0, 42.0, 30, dtype=torch.float64)
+    risk = outcome.ntcp(RECTUM, (uneven.numpy(), np.ones(30)), 5)
+    assert FORMS["ntcp"](uneven, made).item() == pytest.approx((100.0 * risk) ** 2)
+    above = replace(made, dose_gy=torch.tensor(0.9, dtype=torch.float64))
+    assert FORMS["ntcp"](uneven, above).item() == 0.0
+    with pytest.raises(ModelError, match="parameter set"):
+        FORMS["ntcp"](dose, term("ntcp", 0.0))
 
 
 def test_generalised_mean_is_mean_and_nears_maximum_without_overflow() -> None:
