@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "train": "rtplan.cli.train",
     "fingerprint": "rtplan.cli.fingerprint",
     "review": "rtplan.cli.review",
+    "serve": "rtplan.cli.serve",
     "models": "rtplan.cli.models",
     "report": "rtplan.cli.report",
 }

@@ -1,0 +1,321 @@
+"""The listener: it asks who may call, hands over what comes, and tells how each association ended.
+
+References
+----------
+PS3.8 (upper layer), PS3.7 (DIMSE), PS3.4 annexes A, B and J (Verification, Storage, Storage Commitment).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, evt
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from rtplan.errors import OutputError
+from rtplan.io.network.contexts import supported
+from rtplan.io.network.guard import GuardedSocket
+from rtplan.io.network.parties import Caller, Limits
+from rtplan.io.network.references import Reference, references_of
+from rtplan.io.network.spool import Spool, SpoolingProvider, SpoolPlace
+from rtplan.io.network.tls import names_in
+
+#: How many connections beyond the limit of associations may wait to be told so.
+WAITING = 8
+
+# pynetdicom's log lines quote data sets, and so the patient
+logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+_config.LOG_HANDLER_LEVEL = "none"
+_config.STORE_SEND_CHUNKED_DATASET = True  # files are sent as they lie, never decoded
+
+
+@dataclass(frozen=True, eq=False)
+class Incoming:
+    """One object that came by C-STORE: still a temporary file."""
+
+    caller: Caller
+    class_uid: str
+    sop_uid: str
+    syntax: str
+    spool: Spool
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What the listener asks and tells.
+
+    Parameters
+    ----------
+    may_connect : callable
+        Whether an address may connect at all; asked before a byte is read.
+    may_associate : callable
+        Why a caller may not associate; empty when it may.
+    store : callable
+        Gets an `Incoming`; returns status and comment for the C-STORE response.
+    commit : callable
+        Gets caller, transaction UID and references of a request for storage commitment; returns a status.
+    committed : callable
+        Gets caller, transaction UID, the references that a peer keeps, and those that it does not.
+    tell : callable
+        Gets what happened, and to whom: ``accepted``, ``released``, ``aborted``, ``refused: …``.
+    """
+
+    may_connect: Callable[[str], bool]
+    may_associate: Callable[[Caller], str]
+    store: Callable[[Incoming], tuple[int, str]]
+    commit: Callable[[Caller, str, Sequence[Reference]], int]
+    committed: Callable[[Caller, str, Sequence[Reference], Sequence[Reference]], None]
+    tell: Callable[[str, Caller], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Door:
+    """What the listener is: its name and address, limits, certificate, and where data sets are written to."""
+
+    ae_title: str
+    address: tuple[str, int]
+    limits: Limits
+    place: SpoolPlace
+    context: ssl.SSLContext | None = None
+    commitment: bool = True
+
+
+class Listener:
+    """Listens until it is stopped.
+
+    Raises
+    ------
+    OutputError
+        If the address cannot be listened on.
+    """
+
+    def __init__(self, door: Door, callbacks: Callbacks) -> None:
+        self.door = door
+        self._ae = AE(door.ae_title)
+        self._ae.maximum_associations = door.limits.associations
+        self._ae.maximum_pdu_size = door.limits.pdu_bytes
+        self._ae.acse_timeout = door.limits.association_s
+        self._ae.network_timeout = door.limits.idle_s
+        self._ae.dimse_timeout = door.limits.answer_s
+        self._ae.require_called_aet = True
+        try:
+            self._server = _Server(self._ae, door, callbacks)
+        except (OSError, OverflowError) as failed:
+            raise OutputError(
+                f"It cannot be listened on {door.address[0]}, port {door.address[1]} "
+                f"({getattr(failed, 'strerror', None) or failed}).",
+                action="choose another host or port in [node]; ports below 1024 need a right of their own.",
+            ) from None
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._server.server_address[1])
+
+    @property
+    def active(self) -> int:
+        """How many associations there are, those that are still being negotiated too."""
+        return sum(1 for assoc in self._ae.active_associations if assoc.is_acceptor)
+
+    def start(self) -> None:
+        """Begin to accept connections."""
+        self._thread.start()
+
+    def stop(self, patience_s: float = 5.0) -> None:
+        """Accept nothing more, give associations a while to end, then abort them."""
+        self._server.end()
+        self._thread.join(timeout=5.0)
+        waited = threading.Event()
+        for _ in range(int(patience_s / 0.05)):
+            if not self.active:
+                break
+            waited.wait(0.05)
+        for assoc in self._ae.active_associations:
+            assoc.abort()
+
+
+class _Server(ThreadedAssociationServer):
+    """pynetdicom's server; it turns strangers away before it reads, and shakes hands in their own threads."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, ae: AE, door: Door, callbacks: Callbacks) -> None:
+        self.door, self.callbacks = door, callbacks
+        handlers: list[Any] = [
+            (evt.EVT_REQUESTED, _on_requested, [callbacks]),
+            (evt.EVT_C_ECHO, _on_echo, [callbacks]),
+            (evt.EVT_C_STORE, _on_store, [callbacks]),
+            (evt.EVT_N_ACTION, _on_action, [callbacks]),
+            (evt.EVT_N_EVENT_REPORT, _on_report, [callbacks]),
+            *((event, _on_end, [callbacks, word]) for event, word in _ENDS.items()),
+        ]
+        contexts = supported(commitment=door.commitment)
+        super().__init__(ae, door.address, ae.ae_title, contexts, None, handlers, request_handler=_Handler)
+        ae._servers.append(self)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether a connection is kept: known address, and not far too many."""
+        caller = Caller("", client_address[0])
+        if not self.callbacks.may_connect(caller.address):
+            self.callbacks.tell("refused: unknown address", caller)
+            return False
+        if len(self.active_associations) >= self.door.limits.associations + WAITING:
+            self.callbacks.tell("refused: too many connections", caller)
+            return False
+        return True
+
+    def end(self) -> None:
+        """Stop listening."""
+        self.shutdown()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say that a connection failed; a traceback could quote what was sent."""
+        self.callbacks.tell("refused: connection failed", Caller("", client_address[0]))
+
+
+class _Handler(RequestHandler):
+    request: Any
+
+    def handle(self) -> None:
+        context = self.server.door.context
+        if context is not None and not self._shake_hands(context):
+            return
+        super().handle()
+
+    def _shake_hands(self, context: ssl.SSLContext) -> bool:
+        """Make the connection one of TLS, within the time for an association."""
+        plain = self.request
+        late = threading.Timer(self.server.door.limits.association_s, _cut, [plain])
+        late.daemon = True
+        late.start()
+        try:
+            plain.settimeout(self.server.door.limits.association_s)
+            self.request = context.wrap_socket(plain, server_side=True)
+        except (OSError, ValueError):
+            self.server.callbacks.tell("refused: TLS", Caller("", self.client_address[0]))
+            _cut(plain)
+            plain.close()
+            return False
+        finally:
+            late.cancel()
+        return True
+
+    def _create_association(self) -> Any:
+        assoc = super()._create_association()
+        door = self.server.door
+        assoc.dul.event_queue.get(block=False)  # the replaced socket's own "connected"
+        assoc.dul.socket = None
+        assoc.set_socket(GuardedSocket(assoc, self.request, door.limits))
+        assoc.dimse = SpoolingProvider(assoc, door.place)
+        return assoc
+
+
+def _cut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+_ENDS = {
+    evt.EVT_ACCEPTED: "accepted",
+    evt.EVT_RELEASED: "released",
+    evt.EVT_ABORTED: "aborted",
+    evt.EVT_REJECTED: "refused: association",
+    evt.EVT_CONN_CLOSE: "closed",
+}
+
+
+def caller_of(assoc: Any) -> Caller:
+    """Return who is at the other end of an association that we accepted."""
+    guard = assoc.dul.socket
+    connection = getattr(guard, "socket", None)
+    title = str(assoc.requestor.ae_title or "").strip()
+    return Caller(title, str(assoc.requestor.address), names_in(connection))
+
+
+def _on_requested(event: Any, callbacks: Callbacks) -> None:
+    assoc = event.assoc
+    assoc.requestor.ae_title = assoc.requestor.primitive.calling_ae_title
+    caller = assoc.rtplan_caller = caller_of(assoc)
+    why = callbacks.may_associate(caller)
+    if why:
+        callbacks.tell(f"refused: {why}", caller)
+        assoc.acse.send_reject(0x01, 0x01, 0x03)
+        assoc.kill()
+
+
+def _on_end(event: Any, callbacks: Callbacks, word: str) -> None:
+    assoc = event.assoc
+    caller = getattr(assoc, "rtplan_caller", None) or Caller("", str(assoc.requestor.address))
+    refused = getattr(assoc.dul.socket, "refused", "")
+    if word in ("aborted", "closed"):
+        assoc.dimse.discard()
+        if refused and not getattr(assoc, "rtplan_told", False):
+            assoc.rtplan_told = True
+            callbacks.tell(f"refused: {refused}", caller)
+    if word != "closed":
+        callbacks.tell(word, caller)
+
+
+def _on_echo(event: Any, callbacks: Callbacks) -> int:
+    callbacks.tell("echo", event.assoc.rtplan_caller)
+    return 0x0000
+
+
+def _on_store(event: Any, callbacks: Callbacks) -> Any:
+    request = event.request
+    spool = request.DataSet
+    if not isinstance(spool, Spool):
+        return _status(0xC000, "no data set")
+    try:
+        syntax = str(event.context.transfer_syntax)
+        class_uid, sop_uid = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        incoming = Incoming(event.assoc.rtplan_caller, class_uid, sop_uid, syntax, spool)
+        return _status(*callbacks.store(incoming))
+    except Exception as unforeseen:
+        callbacks.tell(f"failed: store ({type(unforeseen).__name__})", event.assoc.rtplan_caller)
+        return _status(0xA700, "not stored")
+    finally:
+        spool.discard()
+
+
+def _status(code: int, comment: str) -> Dataset:
+    status = Dataset()
+    status.Status = code
+    if comment:
+        status.ErrorComment = comment[:64]
+    return status
+
+
+def _on_action(event: Any, callbacks: Callbacks) -> tuple[int, None]:
+    try:
+        asked = event.action_information
+        transaction, references = str(asked.TransactionUID), references_of(asked, "ReferencedSOPSequence")
+        return callbacks.commit(event.assoc.rtplan_caller, transaction, references), None
+    except Exception as unforeseen:
+        callbacks.tell(f"failed: commitment ({type(unforeseen).__name__})", event.assoc.rtplan_caller)
+        return 0x0110, None
+
+
+def _on_report(event: Any, callbacks: Callbacks) -> tuple[int, None]:
+    try:
+        told = event.event_information
+        kept, lost = (references_of(told, name) for name in ("ReferencedSOPSequence", "FailedSOPSequence"))
+        callbacks.committed(event.assoc.rtplan_caller, str(told.TransactionUID), kept, lost)
+    except Exception as unforeseen:
+        callbacks.tell(f"failed: commitment ({type(unforeseen).__name__})", event.assoc.rtplan_caller)
+        return 0x0110, None
+    return 0x0000, None
