@@ -80,7 +80,7 @@ def report_again(out: Path, *, pseudonyms: Path | None = None) -> tuple[Path, Pa
     OutputError
         If the folder cannot be written; then both are as they were.
     """
-    provenance = _manifest(out / "manifest.json")
+    provenance = manifest_of(out)
     case = read_case(out)
     if pseudonyms is not None:
         key = pseudonym.of(pseudonym.load(pseudonyms), _patient_id(out / "dicom"))
@@ -94,7 +94,9 @@ def _patient_id(folder: Path) -> str:
     return "" if first is None else hd.text(hd.read(first, tags=("PatientID",)), "PatientID")
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def manifest_of(out: Path) -> dict[str, Any]:
+    """Return the manifest of a finished case; raises FormatError where there is none."""
+    path = out / "manifest.json"
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "fingerprint": "rtplan.cli.fingerprint",
     "review": "rtplan.cli.review",
     "serve": "rtplan.cli.serve",
+    "view": "rtplan.cli.view",
     "models": "rtplan.cli.models",
     "report": "rtplan.cli.report",
 }

@@ -17,7 +17,7 @@ Float = NDArray[np.float64]
 
 #: Name of a plane to (axis to the right, axis down, letters left, right, top, bottom); signed axes of the
 #: basis: 1 to the patient's left, 2 to posterior, 3 to superior.
-_VIEWS: dict[str, tuple[int, int, str]] = {
+VIEWS: dict[str, tuple[int, int, str]] = {
     "axial": (1, 2, "RLAP"),
     "coronal": (1, -3, "RLSI"),
     "sagittal": (2, -3, "APSI"),
@@ -108,13 +108,13 @@ def planes(grid: Grid, centre_mm: Float, box: tuple[Float, Float], step_mm: floa
     """
     axes = display_axes(grid)
     centre = axes.T @ np.asarray(centre_mm, np.float64)
-    return tuple(_plane(name, grid, axes, centre, box, step_mm) for name in _VIEWS)
+    return tuple(_plane(name, grid, axes, centre, box, step_mm) for name in VIEWS)
 
 
 def _plane(
     name: str, grid: Grid, axes: Float, centre: Float, box: tuple[Float, Float], step_mm: float
 ) -> Plane:
-    across, down, letters = _VIEWS[name]
+    across, down, letters = VIEWS[name]
     directions = [np.sign(n) * axes[:, abs(n) - 1] for n in (across, down)]
     low, high = box
     start = centre.copy()
