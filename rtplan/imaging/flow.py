@@ -274,12 +274,12 @@ def _moved(index: Float, faces: Faces, time: float) -> Float:
 
 
 def _at(faces: Faces, index: Float) -> Float:
-    """Return the velocities at indices (k, j, i), shape (n, 3)."""
+    """Return the velocities at indices (k, j, i), shape (n, 3); 0 outside the room."""
     columns = []
     for axis, part in enumerate(faces):
         shifted = index.T.copy()
         shifted[axis] += 0.5
-        columns.append(ndimage.map_coordinates(part, shifted, order=1, mode="nearest"))
+        columns.append(ndimage.map_coordinates(part, shifted, order=1, mode="constant"))
     return np.stack(columns, axis=-1)
 
 
