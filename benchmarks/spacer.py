@@ -2,7 +2,8 @@
 
 Two cohorts of digital patients (``train`` to fit, ``study``, which lies outside its ranges, to judge) are
 planned without and with a virtual spacer. One line of JSON per patient is kept under ``out/spacer``: a run
-that stops goes on where it was. ``python benchmarks/spacer.py --patients 40 --processes 2``, later ``--report``.
+that stops goes on where it was: ``python benchmarks/spacer.py --patients 40 --processes 2``, later
+``--report``.
 """
 
 from __future__ import annotations
