@@ -76,3 +76,7 @@ class DiskFull(OutputError):
 
 class BatchError(RtplanError):
     """A cohort cannot be begun or gone on with: another process runs it, its workers or its disk are gone."""
+
+
+class NetworkError(RtplanError):
+    """Another system cannot be reached, refuses, or breaks off."""

@@ -10,18 +10,15 @@ from rich.table import Table
 
 from rtplan.service.node.addresses import callers_of
 from rtplan.service.node.config import NodeConfig, PeerSettings, RuleSettings
-from rtplan.service.node.node import Node, certificates
+from rtplan.service.node.node import Node, contexts_of
 
 
 def checked(config: NodeConfig) -> None:
     """Raise a named error unless addresses and certificates can be used."""
-    from rtplan.io.network.tls import server_context
-
     for rule in config.rule:
         rule.case_settings(config.node.device)
     callers_of(config.peer)
-    if config.node.tls is not None:
-        server_context(certificates(config.node))
+    contexts_of(config.node)
 
 
 def print_node(config: NodeConfig, node: Node | None) -> None:

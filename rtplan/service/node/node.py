@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
 from rtplan.errors import OutputError
-from rtplan.io.network.parties import MIB, Caller, Limits
-from rtplan.io.network.references import Reference
+from rtplan.io.network.parties import MIB, Limits
 from rtplan.io.network.scp import Door, Listener
+from rtplan.io.network.scu import Calling
 from rtplan.io.network.spool import SpoolPlace
-from rtplan.io.network.tls import Certificates, server_context
+from rtplan.io.network.tls import Certificates, client_context, server_context
 from rtplan.service.node.addresses import callers_of
 from rtplan.service.node.config import NodeConfig, NodeSettings
 from rtplan.service.node.database import Database
 from rtplan.service.node.health import HealthServer
+from rtplan.service.node.jobs import Desk
 from rtplan.service.node.journal import Journal
 from rtplan.service.node.keys import own_key
 from rtplan.service.node.metrics import Counters
 from rtplan.service.node.receiving import Reception
 from rtplan.service.node.store import INCOMING, Store
+from rtplan.service.node.workshop import Workshop
 
 DATABASE, LOCK = "node.sqlite", "node.lock"
+#: States of results that somebody should look at.
+_STUCK = {
+    "refused": "are not taken by their destination",
+    "given up": "could not be delivered in time",
+    "lost": "have no file any more",
+}
 
 
 class Node:
@@ -53,9 +62,8 @@ class Node:
         self.config = config
         settings = config.node
         self.folder = settings.folder
-        self._started = time.monotonic()
-        self._callers = callers_of(config.peer)
-        context = None if settings.tls is None else server_context(certificates(settings))
+        self._started, self._running = time.monotonic(), False
+        callers, contexts = callers_of(config.peer), contexts_of(settings)
         with ExitStack() as opened:
             self._lock = _take(self.folder)
             opened.callback(os.close, self._lock)
@@ -68,22 +76,28 @@ class Node:
             opened.callback(self.store.stop)
             self.found = self.store.reconcile()
             self.counters = Counters()
-            reception = Reception(self._callers, self.store, self.journal, self.counters)
-            self._listener = Listener(
-                Door(
-                    settings.ae_title,
-                    (settings.host, settings.port),
-                    limits_of(settings),
-                    self._place(),
-                    context,
-                    settings.storage_commitment,
-                ),
-                reception.callbacks(self._commit, self._committed),
+            desk = Desk(config, self.folder, self.database, self.journal)
+            calling = Calling(settings.ae_title, limits_of(settings), contexts[1])
+            self._workshop = Workshop(
+                desk, self.store, calling, self._place(), self.counters, self.key.decode()
+            )
+            reception = Reception(callers, self.store, self.journal, self.counters)
+            door = Door(
+                settings.ae_title,
+                (settings.host, settings.port),
+                limits_of(settings),
+                self._place(),
+                contexts[0],
+                settings.storage_commitment,
             )
             self._health = None
             if settings.metrics_port is not None:
                 address = (settings.metrics_host, settings.metrics_port)
                 self._health = HealthServer(address, self.wrong, self._metrics)
+                opened.callback(self._health.server_close)
+            self._listener = Listener(
+                door, reception.callbacks(self._workshop.commit, self._workshop.committed)
+            )
             self._opened = opened.pop_all()
 
     @property
@@ -106,10 +120,13 @@ class Node:
         if self._health is not None:
             self._health.start()
         self._listener.start()
+        self._workshop.start()
+        self._running = True
 
     def stop(self) -> None:
         """Accept nothing more, let associations end, and close everything."""
         self._listener.stop(self.config.node.timeouts.stop_s)
+        self._workshop.stop()
         if self._health is not None:
             self._health.stop()
         self.journal.audit("stop")
@@ -125,6 +142,12 @@ class Node:
             )
         if self.found.missing:
             wrong["objects"] = f"{self.found.missing} files are missing"
+        for state, what in _STUCK.items():
+            row = self.database.one("SELECT COUNT(*) AS count FROM outgoing WHERE state = ?", state)
+            if row is not None and row["count"]:
+                wrong[f"results {state}"] = f"{row['count']} {what}"
+        if self._running and not self._workshop.alive():
+            wrong["threads"] = "a thread of the queue has ended; restart the node"
         return wrong
 
     def _place(self) -> SpoolPlace:
@@ -146,19 +169,19 @@ class Node:
             gauges[f"rtplan_node_{name}"] = {row["state"]: row["count"] for row in rows}
         return self.counters.text(gauges)
 
-    def _commit(self, caller: Caller, transaction: str, references: Sequence[Reference]) -> int:
-        return 0x0110
 
-    def _committed(
-        self, caller: Caller, transaction: str, kept: Sequence[Reference], lost: Sequence[Reference]
-    ) -> None:
-        return
+def contexts_of(settings: NodeSettings) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+    """Return what TLS is done with as listener and as caller; None without TLS.
 
-
-def certificates(settings: NodeSettings) -> Certificates:
-    """Return the files of the node's TLS."""
-    assert settings.tls is not None
-    return Certificates(settings.tls.cert, settings.tls.key, settings.tls.ca)
+    Raises
+    ------
+    FormatError
+        If a certificate is missing or cannot be used.
+    """
+    if settings.tls is None:
+        return None, None
+    files = Certificates(settings.tls.cert, settings.tls.key, settings.tls.ca)
+    return server_context(files), client_context(files)
 
 
 def limits_of(settings: NodeSettings) -> Limits:
