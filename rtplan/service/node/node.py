@@ -78,7 +78,7 @@ class Node:
             self.counters = Counters()
             desk = Desk(config, self.folder, self.database, self.journal)
             calling = Calling(settings.ae_title, limits_of(settings), contexts[1])
-            self._workshop = Workshop(
+            self.workshop = Workshop(
                 desk, self.store, calling, self._place(), self.counters, self.key.decode()
             )
             reception = Reception(callers, self.store, self.journal, self.counters)
@@ -96,7 +96,7 @@ class Node:
                 self._health = HealthServer(address, self.wrong, self._metrics)
                 opened.callback(self._health.server_close)
             self._listener = Listener(
-                door, reception.callbacks(self._workshop.commit, self._workshop.committed)
+                door, reception.callbacks(self.workshop.commit, self.workshop.committed)
             )
             self._opened = opened.pop_all()
 
@@ -120,13 +120,13 @@ class Node:
         if self._health is not None:
             self._health.start()
         self._listener.start()
-        self._workshop.start()
+        self.workshop.start()
         self._running = True
 
     def stop(self) -> None:
         """Accept nothing more, let associations end, and close everything."""
         self._listener.stop(self.config.node.timeouts.stop_s)
-        self._workshop.stop()
+        self.workshop.stop()
         if self._health is not None:
             self._health.stop()
         self.journal.audit("stop")
@@ -146,7 +146,7 @@ class Node:
             row = self.database.one("SELECT COUNT(*) AS count FROM outgoing WHERE state = ?", state)
             if row is not None and row["count"]:
                 wrong[f"results {state}"] = f"{row['count']} {what}"
-        if self._running and not self._workshop.alive():
+        if self._running and not self.workshop.alive():
             wrong["threads"] = "a thread of the queue has ended; restart the node"
         return wrong
 

@@ -58,7 +58,8 @@ class Workshop:
         ]
         destinations += [WebDestination(server) for server in webs.values()]
         self._couriers = {to.name: Courier(desk, to, store.kept, counters) for to in destinations}
-        self._dispatcher = Dispatcher(desk, Fetcher(calling, peers, webs, store, place).fetch)
+        self.fetcher = Fetcher(calling, peers, webs, store, place)
+        self._dispatcher = Dispatcher(desk, self.fetcher.fetch)
         self._runner = Runner(desk, salt, counters, self._wake)
         self._ready, self._stopping = threading.Event(), threading.Event()
         shortest = min((rule.quiet_s for rule in config.rule), default=TICKS_S[1])
