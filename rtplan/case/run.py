@@ -105,22 +105,65 @@ def run_case(
         If the input cannot be used or the out folder cannot be made; then nothing was written.
     """
     steps = clinical_steps(load_protocol(settings.protocol), settings)
+    patient, finished = opened(place, settings, command=command, say=say)
+    if finished:
+        return patient
+    with whole(place.out, overwrite=place.overwrite or place.resume) as folder:
+        demand_space(folder, _bytes_of_results(patient, settings))
+        patient = pipeline.run(steps, patient, seed=settings.seed, report=say)
+        return _written(folder, patient, place, settings, command, say)
+
+
+def opened(
+    place: Place, settings: CaseSettings, *, command: str = "run", say: Say = lambda _: None
+) -> tuple[Patient, bool]:
+    """Read the patient; say whether the out folder holds his finished results already.
+
+    With `closed`, the two ends of `run_case` for who runs the steps between them elsewhere.
+
+    Raises
+    ------
+    RtplanError
+        If the input or what is asked cannot be used, or the out folder is occupied.
+    """
     load(settings.tps)  # an unknown system is refused before anything is reckoned
     if not place.resume:
         refuse_occupied(place.out, overwrite=place.overwrite)
     say("Read")
     patient = read(place)
-    before = _manifest(place, settings, patient, command)
-    if place.resume and finished_before(place.out, before):
+    finished = place.resume and finished_before(place.out, _manifest(place, settings, patient, command))
+    if finished:
         say(f"Finished before with the same inputs and settings: {place.out}")
-        return patient
+    return patient, finished
+
+
+def closed(
+    patient: Patient,
+    place: Place,
+    settings: CaseSettings,
+    *,
+    command: str = "run",
+    say: Say = lambda _: None,
+) -> Patient:
+    """Write the out folder of a patient whose steps have run, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the out folder cannot be made.
+    """
     with whole(place.out, overwrite=place.overwrite or place.resume) as folder:
         demand_space(folder, _bytes_of_results(patient, settings))
-        patient = pipeline.run(steps, patient, seed=settings.seed, report=say)
-        say("Write")
-        if settings.tps != CaseSettings.tps:
-            patient = patient.with_notices(load(settings.tps).notice())
-        _write(folder, patient, _manifest(place, settings, patient, command), place)
+        return _written(folder, patient, place, settings, command, say)
+
+
+def _written(
+    folder: Path, patient: Patient, place: Place, settings: CaseSettings, command: str, say: Say
+) -> Patient:
+    say("Write")
+    if settings.tps != CaseSettings.tps:
+        patient = patient.with_notices(load(settings.tps).notice())
+    _write(folder, patient, _manifest(place, settings, patient, command), place)
     return patient
 
 

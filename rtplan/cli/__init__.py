@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "demo": "rtplan.cli.demo",
     "run": "rtplan.cli.run",
     "study": "rtplan.cli.study",
+    "batch": "rtplan.cli.batch",
     "check": "rtplan.cli.check",
     "names": "rtplan.cli.names",
     "convert": "rtplan.cli.convert",

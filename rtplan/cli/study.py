@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import typer
 
 from rtplan.cli import DONE, INTERRUPTED, PARTLY
 from rtplan.cli.options import AsJson, Device, Out, Protocol, Pseudonyms, Quiet, Seed
+from rtplan.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from rtplan.evaluation.study_file import StudyFile, StudyPatient
@@ -118,7 +117,7 @@ def command(
         salt=salt or SALT,
     )
     try:
-        with _stoppable(), _progress(settings, quiet=quiet or as_json) as tell:
+        with stoppable(), _progress(settings, quiet=quiet or as_json) as tell:
             study = run_study(settings, out, resume=resume, tell=tell)
     except KeyboardInterrupt:
         print("rtplan: Interrupted; finished patients are kept, --resume goes on.", file=sys.stderr)
@@ -141,21 +140,6 @@ def _cores() -> int:
     import os
 
     return max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 1)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Inside the block a request to end (SIGTERM) is as tidy as Ctrl-C, also where that is ignored."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    wanted = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, signal.default_int_handler) for number in wanted]
-    try:
-        yield
-    finally:
-        for number, handler in zip(wanted, before, strict=True):
-            signal.signal(number, handler)
 
 
 @contextmanager
