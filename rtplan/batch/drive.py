@@ -13,7 +13,7 @@ from distributed.scheduler import KilledWorker
 
 from rtplan.batch.manifest import BatchManifest
 from rtplan.batch.members import Member
-from rtplan.batch.outage import wait_out
+from rtplan.batch.outage import somebody, wait_out
 from rtplan.batch.outcome import Outcome, died
 from rtplan.batch.stages import Plan, chain
 from rtplan.batch.task import PATIENTS, Order
@@ -123,19 +123,19 @@ class Drive:
     def _again(self, flight: Flight, outcome: Outcome) -> bool:
         """Put a patient back whom a machine failed; say whether he gets another attempt."""
         member, again = self.members[flight.number], flight.attempt < self.limits.attempts
-        others = [m for m in (self.members[n] for n in self.queue) if m.path != member.path]
-        alone = outcome.outage and not member.reachable and any(m.reachable for m in others[:20])
-        outage = outcome.outage and not alone
+        others = [m for m in self.members.values() if m.path != member.path]
+        alone = outcome.outage == "share" and not member.reachable and somebody(others)
+        outage = bool(outcome.outage) and not alone
         if not (again or outage):
             return False
         self.manifest.back(flight.number, outcome, counts=not outage)
         self.tell(f"patient {flight.number}: {outcome.reason} He waits again.")
         if outage:
-            self._outlast(member, others, outcome)
+            self._outlast(member, outcome)
         self.queue.append(flight.number)
         return True
 
-    def _outlast(self, member: Member, others: list[Member], outcome: Outcome) -> None:
+    def _outlast(self, member: Member, outcome: Outcome) -> None:
         """Wait until the outage is over; when he meets it again and again though it seems over, stop."""
         results = self.order.out / PATIENTS
         self.outages[member.number] = self.outages.get(member.number, 0) + 1
@@ -145,7 +145,7 @@ class Drive:
                 where=str(self.order.out),
                 action="look after it, then call again with --resume.",
             )
-        wait_out(results, [member, *others], self.limits.patience_s, str(outcome.reason), self.tell)
+        wait_out(results, list(self.members.values()), self.limits.patience_s, outcome, self.tell)
 
     def _outcome(self, flight: Flight) -> Outcome:
         status = flight.last.status

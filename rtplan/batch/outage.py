@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rtplan.batch.members import Member
+from rtplan.batch.outcome import Outcome, free_bytes
 from rtplan.errors import BatchError
 
 #: So much must be writable before patients are sent on.
@@ -33,20 +34,27 @@ def writable(folder: Path) -> bool:
     return True
 
 
+def somebody(members: Sequence[Member]) -> bool:
+    """Whether the files of at least one can be reached; a few, spread over all, are looked at."""
+    return any(member.reachable for member in members[:: max(1, len(members) // _LOOKED_AT)])
+
+
 def wait_out(
-    results: Path, members: Sequence[Member], patience_s: float, reason: str, tell: Callable[[str], None]
+    results: Path, members: Sequence[Member], patience_s: float, outcome: Outcome, tell: Callable[[str], None]
 ) -> None:
     """Return when results can be written and somebody's files can be reached.
+
+    A full disk must have more free space than when it was full.
 
     Parameters
     ----------
     results : Path
         Where results go.
     members : sequence of Member
-        Who still waits; a few of them are looked at.
+        Whose files are looked at; a few of them, spread over all.
     patience_s : float
         How long is waited.
-    reason : str
+    outcome : Outcome
         What the worker said.
 
     Raises
@@ -55,8 +63,9 @@ def wait_out(
         If it is not so within the patience.
     """
     end = time.monotonic() + patience_s
-    told = False
-    while not (writable(results) and any(member.reachable for member in members[:_LOOKED_AT])):
+    told, reason = False, str(outcome.reason)
+    more = outcome.free_bytes + PROBE_BYTES if outcome.outage == "disk" else 0
+    while not (free_bytes(results) >= more and writable(results) and somebody(members)):
         if time.monotonic() >= end:
             raise BatchError(
                 f"{reason} The batch stops; nothing is lost.",

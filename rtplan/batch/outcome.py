@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from rtplan.errors import DiskFull
 
 Fault = Literal["patient", "infrastructure"]
+Outage = Literal["", "disk", "share", "worker"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,10 @@ class Outcome:
         ``failed`` with a fault of the infrastructure is tried again.
     fault, reason : str or None
         Whose fault, and what; no place and no name.
-    outage : bool
-        Whether others would suffer the same now: a full disk, a share that is gone.
+    outage : {"", "disk", "share", "worker"}
+        What others would suffer from as well now; empty where it was this patient's run alone.
+    free_bytes : int
+        Free space of the results' disk when it was full.
     worker : str
         Its name.
     seconds, cpu_seconds, peak_mib, held_mib : float or None
@@ -35,7 +40,8 @@ class Outcome:
     state: Literal["done", "failed"]
     fault: Fault | None = None
     reason: str | None = None
-    outage: bool = False
+    outage: Outage = ""
+    free_bytes: int = 0
     worker: str = ""
     seconds: float | None = None
     cpu_seconds: float | None = None
@@ -44,25 +50,25 @@ class Outcome:
     parts: Mapping[str, float] = field(default_factory=dict)
 
 
-#: Errors of the system that say nothing of the patient, and whether they are an outage for all.
-MACHINE: Mapping[int, tuple[str, bool]] = {
-    errno.ENOSPC: ("The disk is full.", True),
-    errno.EDQUOT: ("The quota of the disk is used up.", True),
-    errno.EROFS: ("The disk does not let itself be written.", True),
-    errno.EIO: ("The disk answered with an error.", True),
-    errno.ESTALE: ("The share was mounted anew.", True),
-    errno.ENOTCONN: ("The share is not connected.", True),
-    errno.EHOSTDOWN: ("The share's machine is down.", True),
-    errno.EHOSTUNREACH: ("The share's machine cannot be reached.", True),
-    errno.ENETUNREACH: ("The network is down.", True),
-    errno.ETIMEDOUT: ("The share did not answer in time.", True),
-    errno.ECONNRESET: ("A connection broke.", False),
-    errno.ECONNABORTED: ("A connection broke.", False),
-    errno.EPIPE: ("A connection broke.", False),
-    errno.ENOMEM: ("The machine has no memory left.", False),
-    errno.EMFILE: ("The worker has too many files open.", False),
-    errno.ENFILE: ("The machine has too many files open.", False),
-    errno.EBUSY: ("A file was in use.", False),
+#: Errors of the system that say nothing of the patient, and what they are an outage of.
+MACHINE: Mapping[int, tuple[str, Outage]] = {
+    errno.ENOSPC: ("The disk is full.", "disk"),
+    errno.EDQUOT: ("The quota of the disk is used up.", "disk"),
+    errno.EROFS: ("The disk does not let itself be written.", "share"),
+    errno.EIO: ("The disk answered with an error.", "share"),
+    errno.ESTALE: ("The share was mounted anew.", "share"),
+    errno.ENOTCONN: ("The share is not connected.", "share"),
+    errno.EHOSTDOWN: ("The share's machine is down.", "share"),
+    errno.EHOSTUNREACH: ("The share's machine cannot be reached.", "share"),
+    errno.ENETUNREACH: ("The network is down.", "share"),
+    errno.ETIMEDOUT: ("The share did not answer in time.", "share"),
+    errno.ECONNRESET: ("A connection broke.", ""),
+    errno.ECONNABORTED: ("A connection broke.", ""),
+    errno.EPIPE: ("A connection broke.", ""),
+    errno.ENOMEM: ("The machine has no memory left.", ""),
+    errno.EMFILE: ("The worker has too many files open.", ""),
+    errno.ENFILE: ("The machine has too many files open.", ""),
+    errno.EBUSY: ("A file was in use.", ""),
 }
 
 
@@ -76,10 +82,18 @@ def of_system(failed: OSError) -> Outcome:
 
 def of_full_disk(failed: DiskFull) -> Outcome:
     """Return how too little space for the results ends a run."""
-    return Outcome("failed", "infrastructure", failed.message, outage=True)
+    return Outcome("failed", "infrastructure", failed.message, outage="disk")
 
 
 def died(worker: str = "") -> Outcome:
     """Return how the death of a worker ends a run."""
     reason = "The worker that ran him died (memory may have run out)."
     return Outcome("failed", "infrastructure", reason, worker=worker)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free space of a folder's disk; none where it cannot be asked."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0

@@ -18,7 +18,7 @@ from distributed import get_worker
 from rtplan.batch.gauge import Gauge
 from rtplan.batch.lock import Held, held
 from rtplan.batch.members import Member
-from rtplan.batch.outcome import Outcome, of_full_disk, of_system
+from rtplan.batch.outcome import Outcome, free_bytes, of_full_disk, of_system
 from rtplan.batch.settings import BatchSettings
 from rtplan.case.digital import Scenario, digital_patient
 from rtplan.case.run import Place, run_case
@@ -74,14 +74,19 @@ def guarded(task: Callable[[Gauge], None], member: Member, order: Order, *, alon
         Whether results are written: then no other worker may be at the same patient.
     """
     gauge = Gauge()
-    return gauge.read(replace(_judged(task, member, order, gauge, alone), worker=_name()))
+    outcome = replace(_judged(task, member, order, gauge, alone), worker=_name())
+    if outcome.outage == "disk":
+        outcome = replace(outcome, free_bytes=free_bytes(order.out / PATIENTS))
+    return gauge.read(outcome)
 
 
 def _judged(
     task: Callable[[Gauge], None], member: Member, order: Order, gauge: Gauge, alone: bool
 ) -> Outcome:
     if order.version != version("rtplan"):
-        return Outcome("failed", "infrastructure", "The worker has another version of rtplan.", outage=True)
+        return Outcome(
+            "failed", "infrastructure", "The worker has another version of rtplan.", outage="worker"
+        )
     try:
         with held(order.out / LOCKS / f"{member.key}.lock") if alone else nullcontext():
             task(gauge)
@@ -114,10 +119,10 @@ def _blamed(outcome: Outcome, member: Member, order: Order) -> Outcome:
     """Return the outcome, or what is behind it: files or results that cannot be reached any more."""
     if not os.access(order.out / PATIENTS, os.W_OK):
         return Outcome(
-            "failed", "infrastructure", "The folder of the results cannot be reached.", outage=True
+            "failed", "infrastructure", "The folder of the results cannot be reached.", outage="share"
         )
     if not member.reachable:
-        return Outcome("failed", "infrastructure", "His files cannot be reached.", outage=True)
+        return Outcome("failed", "infrastructure", "His files cannot be reached.", outage="share")
     return outcome
 
 

@@ -16,7 +16,7 @@ from rtplan.errors import BatchError, FormatError, OutputError
 
 ASKED = {"protocol": "p", "beams": 7}
 DONE = Outcome("done", worker="w", seconds=2.0, parts={"Read": 1.0})
-BROKEN = Outcome("failed", "infrastructure", "The disk is full.", outage=True)
+BROKEN = Outcome("failed", "infrastructure", "The disk is full.", outage="disk")
 
 
 def people(count):

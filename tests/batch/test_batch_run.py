@@ -48,7 +48,7 @@ def test_every_patient_has_a_whole_folder_and_a_row(done):
     assert row.peak_mib >= row.held_mib > 0
     assert next(iter(row.parts)) == "Read"
     assert list(row.parts)[-1] == "Write"
-    assert row.seconds == pytest.approx(sum(row.parts.values()), rel=0.5)
+    assert 0.0 < sum(row.parts.values()) <= row.seconds
 
 
 def test_the_table_holds_every_finding_of_every_patient(done):
