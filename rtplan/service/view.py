@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,6 +49,7 @@ def serve(folder: Path, *, port: int = 0) -> LoopbackServer:
     provenance = manifest_of(folder)
     case = read_case(folder)
     desk = Desk(folder, case, stage_of(case.patient, case.spreads), provenance)
+    threading.Thread(target=desk.warm, daemon=True).start()
     return LoopbackServer(desk.answer, port=port)
 
 
@@ -71,6 +73,10 @@ class Desk:
     case: Case
     stage: Stage
     provenance: Mapping[str, Any]
+
+    def warm(self) -> None:
+        """Make ready what the page asks for first, while the browser still starts."""
+        self._told  # noqa: B018 - kept once made
 
     def answer(self, request: Request) -> Response:
         """Answer one request that holds the token; a form is none of ours."""

@@ -19,13 +19,20 @@ export function presetsOf(image) {
   return image.unit === "HU" ? { ...own, ...WINDOWS_HU } : own;
 }
 
+/** Whether level and width are those of a window from low to high. */
+export function isWindow([level, width], low, high) {
+  return Math.abs(level - (low + high) / 2) < 0.5 && Math.abs(width - (high - low)) < 0.5;
+}
+
 export function buildControls(facts, state) {
   const images = facts.images.map((image) => option(image.name, image.name, image.words));
   byId("image").append(...images);
   byId("second").append(option("", "nothing"), ...images.map((item) => item.cloneNode(true)));
   byId("subtitle").textContent = facts.protocol;
   const names = { image: "image", second: "second", view: "view", arm: "arm", other: "other", overlay: "overlay" };
-  for (const [id, name] of Object.entries(names)) byId(id).addEventListener("change", (event) => state.set({ [name]: event.target.value }));
+  for (const [id, name] of Object.entries(names)) {
+    byId(id).addEventListener("change", (event) => state.set({ [name]: event.target.value }));
+  }
   for (const [id, name] of [["blend", "blend"], ["opacity", "opacity"]]) {
     byId(id).addEventListener("input", (event) => state.set({ [name]: event.target.value / 100 }));
   }
@@ -47,13 +54,15 @@ export function windowed(facts, state) {
 }
 
 function buildWindow(facts, state) {
-  const put = (level, width) => setWindow(facts, state, windowed(facts, state).name, [level - width / 2, level + width / 2]);
+  const put = (level, width) => {
+    setWindow(facts, state, windowed(facts, state).name, [level - width / 2, level + width / 2]);
+  };
   byId("preset").addEventListener("change", (event) => {
     const found = presetsOf(windowed(facts, state))[event.target.value];
     if (found) put(...found);
   });
   for (const id of ["level", "width"]) {
-    byId(id).addEventListener("change", () => put(Number(byId("level").value), Math.max(Number(byId("width").value), 1)));
+    byId(id).addEventListener("change", () => put(byId("level").valueAsNumber || 0, byId("width").valueAsNumber || 1));
   }
 }
 
@@ -62,8 +71,11 @@ function buildDoses(facts) {
   byId("dose-controls").hidden = !doses;
   byId("arms-choice").hidden = !doses || doses.arms.length < 2;
   if (!doses) return;
-  for (const id of ["arm", "other"]) byId(id).append(...doses.arms.map((arm) => option(arm, arm, facts.arms[arm])));
-  const offered = Object.keys(OVERLAYS).filter((kind) => (kind !== "spread" || Object.keys(doses.spreads).length) && (kind !== "difference" || doses.arms.length > 1));
+  for (const id of ["arm", "other"]) {
+    byId(id).append(...doses.arms.map((arm) => option(arm, arm, facts.arms[arm])));
+  }
+  const there = { spread: Object.keys(doses.spreads).length > 0, difference: doses.arms.length > 1 };
+  const offered = Object.keys(OVERLAYS).filter((kind) => there[kind] ?? true);
   byId("overlay").append(...offered.map((kind) => option(kind, OVERLAYS[kind])));
   byId("isodose-key").append(...doses.levels.map((level) => {
     const item = document.createElement("li");
@@ -82,7 +94,9 @@ function reflect(facts, state) {
   byId("panes").className = `panes ${state.get("layout")}`;
   for (const radio of document.getElementsByName("layout")) radio.checked = radio.value === state.get("layout");
   for (const id of ["image", "second", "view", "arm", "other", "overlay"]) byId(id).value = state.get(id);
-  for (const id of ["image", "second", "arm", "other"]) byId(id).title = byId(id).selectedOptions[0]?.title ?? "";
+  for (const id of ["image", "second", "arm", "other"]) {
+    byId(id).title = byId(id).selectedOptions[0]?.title ?? "";
+  }
   for (const id of ["blend", "opacity"]) byId(id).value = Math.round(100 * state.get(id));
   byId("blend").disabled = !state.get("second");
   byId("isodoses").checked = state.get("isodoses");
@@ -97,18 +111,26 @@ function reflectWindow(facts, state) {
   byId("width").value = Math.round(high - low);
   const presets = presetsOf(image);
   byId("preset").replaceChildren(...Object.keys(presets).map((name) => option(name)), option("", "own"));
-  const same = ([level, width]) => Math.abs(level - (low + high) / 2) < 0.5 && Math.abs(width - (high - low)) < 0.5;
-  byId("preset").value = Object.keys(presets).find((name) => same(presets[name])) ?? "";
+  byId("preset").value = Object.keys(presets).find((name) => isWindow(presets[name], low, high)) ?? "";
 }
 
+/** The keys of the colours: of the overlay, and with two arms of their difference. */
 function reflectScale(facts, state) {
-  const kind = state.get("layout") === "arms" && state.get("overlay") === "none" ? "difference" : state.get("overlay");
-  byId("scale").hidden = !facts.doses || kind === "none";
-  if (byId("scale").hidden) return;
-  const look = overlayLook(facts, kind, spreadArm(facts, [state.get("arm"), state.get("other")]));
-  const [from, bar, to] = byId("scale").children;
-  const sign = kind === "difference" ? "+" : "";
-  from.textContent = look.low < 0 ? `−${-look.low}` : look.low.toFixed(look.low ? 1 : 0);
-  to.textContent = `${sign}${Number(look.high.toFixed(1))} ${look.unit}`;
+  const kinds = { scale: state.get("overlay"), "scale-difference": "none" };
+  if (state.get("layout") === "arms") {
+    kinds["scale-difference"] = "difference";
+    if (kinds.scale === "difference") kinds.scale = "none";
+  }
+  for (const [id, kind] of Object.entries(kinds)) {
+    byId(id).hidden = !facts.doses || kind === "none";
+    if (!byId(id).hidden) fillScale(byId(id), overlayLook(facts, kind, spreadArm(facts, [state.get("arm"), state.get("other")])));
+  }
+}
+
+function fillScale(element, look) {
+  const [from, bar, to] = element.children;
+  const short = (value) => `${Number(Math.abs(value).toFixed(1))}`;
+  from.textContent = `${look.low < 0 ? "−" : ""}${short(look.low)}`;
+  to.textContent = `${look.low < 0 ? "+" : ""}${short(look.high)} ${look.unit}`;
   bar.style.background = `linear-gradient(to right, ${look.palette.filter((_, n) => n % 16 === 0).join(", ")})`;
 }

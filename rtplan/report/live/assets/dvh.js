@@ -1,7 +1,12 @@
 // The DVHs of the shown structures on both arms; the nearest curve answers to the mouse.
 
 const NEAR_PX = 14;
-const BORDERS = { left: 46, right: 10, top: 8, bottom: 40 };
+const BORDERS = { min_border_left: 46, min_border_right: 10, min_border_top: 8, min_border_bottom: 40 };
+const INK = {
+  axis_label_text_color: "#e8ecef", major_label_text_color: "#a9b4bc", axis_line_color: "#5a6670",
+  major_tick_line_color: "#5a6670", minor_tick_line_color: null, axis_label_text_font_style: "normal",
+};
+const NOTHING = { xs: [], ys: [], colour: [], width: [], dash: [], alpha: [] };
 
 export class Dvh {
   constructor(element, facts, state) {
@@ -9,20 +14,23 @@ export class Dvh {
     this.words = document.getElementById("dvh-words");
     const { dose } = facts.dvh;
     this.end = dose.at(-1) || 1;
-    const ink = { axis_label_text_color: "#e8ecef", major_label_text_color: "#a9b4bc", axis_line_color: "#5a6670", major_tick_line_color: "#5a6670", minor_tick_line_color: null, axis_label_text_font_style: "normal" };
     this.figure = Bokeh.Plotting.figure({
       x_range: new Bokeh.Range1d({ start: 0, end: this.end }), y_range: new Bokeh.Range1d({ start: 0, end: 102 }),
-      tools: [], toolbar_location: null, width: 100, height: 100, background_fill_color: "#161b1f", border_fill_color: "#161b1f",
-      outline_line_color: null, min_border_left: BORDERS.left, min_border_right: BORDERS.right, min_border_top: BORDERS.top, min_border_bottom: BORDERS.bottom,
+      tools: [], toolbar_location: null, width: 100, height: 100, ...BORDERS,
+      background_fill_color: "#161b1f", border_fill_color: "#161b1f", outline_line_color: null,
       x_axis_label: `dose [${facts.doses?.unit ?? "Gy"}]`, y_axis_label: "volume [%]",
     });
-    for (const axis of this.figure.axes) axis.setv(ink);
+    for (const axis of this.figure.axes) axis.setv(INK);
     for (const grid of this.figure.grids) grid.setv({ grid_line_color: "#2b353c" });
     this.band = new Bokeh.ColumnDataSource({ data: { x: [], low: [], high: [] } });
-    this.area = this.figure.varea({ x: { field: "x" }, y1: { field: "low" }, y2: { field: "high" }, fill_alpha: 0.3, source: this.band });
-    this.source = new Bokeh.ColumnDataSource({ data: { xs: [], ys: [], colour: [], width: [], dash: [], alpha: [] } });
     const field = (name) => ({ field: name });
-    this.figure.multi_line({ xs: field("xs"), ys: field("ys"), line_color: field("colour"), line_width: field("width"), line_dash: field("dash"), line_alpha: field("alpha"), source: this.source });
+    const ends = { x: field("x"), y1: field("low"), y2: field("high") };
+    this.area = this.figure.varea({ ...ends, fill_alpha: 0.3, source: this.band });
+    this.source = new Bokeh.ColumnDataSource({ data: NOTHING });
+    this.figure.multi_line({
+      xs: field("xs"), ys: field("ys"), line_color: field("colour"), line_width: field("width"),
+      line_dash: field("dash"), line_alpha: field("alpha"), source: this.source,
+    });
   }
 
   async build() {
@@ -30,7 +38,11 @@ export class Dvh {
     this.view = await Bokeh.Plotting.show(this.figure, this.element.querySelector(".plot"));
     new ResizeObserver(() => this.fit()).observe(this.element);
     this.element.addEventListener("pointermove", (event) => this.point(event));
-    this.element.addEventListener("pointerleave", () => { this.under = null; this.state.set({ near: null }); this.write(); });
+    this.element.addEventListener("pointerleave", () => {
+      this.under = null;
+      this.state.set({ near: null });
+      this.write();
+    });
     this.element.addEventListener("click", () => {
       const name = this.under?.name ?? null;
       this.state.set({ selected: name === this.state.get("selected") ? null : name });
@@ -95,7 +107,8 @@ export class Dvh {
     if (!frame) return;
     const [px, py] = [event.clientX - box.left - frame.left, event.clientY - box.top - frame.top];
     const dose = (px / frame.width) * this.end;
-    const n = Math.min(Math.max(Math.round((dose / this.end) * (this.facts.dvh.dose.length - 1)), 0), this.facts.dvh.dose.length - 1);
+    const last = this.facts.dvh.dose.length - 1;
+    const n = Math.min(Math.max(Math.round((dose / this.end) * last), 0), last);
     let best = null;
     for (const curve of this.curves) {
       const away = Math.abs(frame.height * (1 - curve.ys[n] / 102) - py);

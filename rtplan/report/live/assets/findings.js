@@ -10,8 +10,10 @@ function cell(tag, text, kind = "") {
 }
 
 export function buildFindings(facts, state) {
-  lines("not-evaluable", facts.not_evaluable.map((item) => `${[item.structure, item.metric, item.arm].filter(Boolean).join(" · ")}: ${item.reason}`), "not evaluable");
-  lines("notices", facts.notices.map((item) => `${item.code} (${item.severity}): ${item.message} ${item.action}`), "notices of the run");
+  const about = (item) => [item.structure, item.metric, item.arm].filter(Boolean).join(" · ");
+  lines("not-evaluable", facts.not_evaluable.map((item) => `${about(item)}: ${item.reason}`), "not evaluable");
+  const words = (item) => `${item.code} (${item.severity}): ${item.message} ${item.action}`;
+  lines("notices", facts.notices.map(words), "notices of the run");
   state.listen((changed) => {
     if (["arm", "other", "selected"].some((name) => changed.has(name))) table(facts, state);
     if (changed.has("near")) reflect(state);
@@ -31,11 +33,10 @@ function table(facts, state) {
   const rows = facts.findings.filter((row) => !selected || row.structure === selected);
   byId("findings-of").textContent = selected ? `of ${selected} (${rows.length})` : `(${rows.length})`;
   const head = document.createElement("tr");
-  head.append(...(selected ? [] : [cell("th", "structure")]), cell("th", "metric"));
+  head.append(...(selected ? [] : [cell("th", "structure")]), cell("th", "metric and limit"));
   for (const arm of arms) head.append(cell("th", arm, "number"));
   const changes = arms.filter((arm) => facts.findings.some((row) => arm in row.changes));
   for (const arm of changes) head.append(cell("th", `${arm} − ${facts.doses?.reference ?? "ref."}`, "number"));
-  head.append(cell("th", "limit"));
   const top = document.createElement("thead");
   top.append(head);
   const body = document.createElement("tbody");
@@ -43,19 +44,25 @@ function table(facts, state) {
   byId("findings").replaceChildren(top, body);
 }
 
+function metricWords(row) {
+  const limit = row.limit && ` ${row.limit}${row.verified ? "" : " (unverified)"}`;
+  return `${row.metric}${limit}`;
+}
+
 function line(row, arms, changes, facts, state) {
   const made = document.createElement("tr");
   made.dataset.name = row.structure;
-  made.append(...(state.get("selected") ? [] : [cell("th", row.structure || "–")]), Object.assign(cell("td", row.metric), { title: row.model }));
+  if (!state.get("selected")) made.append(cell("th", row.structure || "–"));
+  made.append(Object.assign(cell("td", metricWords(row)), { title: row.model }));
   for (const arm of arms) {
     const verdict = row.verdicts[arm] ?? "";
     const kind = verdict.includes("missed") ? " missed" : verdict.includes("met") ? " met" : "";
-    const value = cell("td", row.values[arm] === undefined ? "n.e." : `${row.values[arm]} ${row.unit}${verdict && ` ${verdict[0]}`}`, `number${kind}`);
-    value.title = row.values[arm] === undefined ? row.missing[arm] ?? row.missing[""] ?? "not evaluated on this arm" : verdict;
-    made.append(value);
+    const known = row.values[arm] !== undefined;
+    const said = known ? `${row.values[arm]} ${row.unit}${verdict && ` ${verdict[0]}`}` : "n.e.";
+    const why = row.missing[arm] ?? row.missing[""] ?? "not evaluated on this arm";
+    made.append(Object.assign(cell("td", said, `number${kind}`), { title: known ? verdict : why }));
   }
   for (const arm of changes) made.append(cell("td", row.changes[arm] ?? "", "number"));
-  made.append(cell("td", row.limit + (row.verified ? "" : " (unverified)")));
   made.addEventListener("pointerenter", () => state.set({ near: row.structure || null }));
   made.addEventListener("pointerleave", () => state.set({ near: null }));
   made.addEventListener("click", () => {
@@ -66,5 +73,6 @@ function line(row, arms, changes, facts, state) {
 }
 
 function reflect(state) {
-  for (const row of byId("findings").tBodies[0].rows) row.classList.toggle("near", row.dataset.name !== "" && row.dataset.name === state.get("near"));
+  const near = state.get("near");
+  for (const row of byId("findings").tBodies[0].rows) row.classList.toggle("near", near !== null && row.dataset.name === near);
 }

@@ -1,11 +1,13 @@
 // The keyboard: what each key does, and the panel that says so.
 
-import { presetsOf, windowed } from "./controls.js";
+import { isWindow, presetsOf, windowed } from "./controls.js";
 import { setZoom, zoomBy } from "./mouse.js";
 import { moved, setWindow } from "./state.js";
 
 const byId = (id) => document.getElementById(id);
 const VIEWS = ["axial", "coronal", "sagittal"];
+const LAYOUTS = ["planes", "arms"];
+const WHOLE = { axial: null, coronal: null, sagittal: null };
 
 function next(list, current) {
   return list[(list.indexOf(current) + 1) % list.length];
@@ -18,17 +20,18 @@ function table(facts, state, active) {
   const turn = (name) => () => state.set({ [name]: !state.get(name) });
   const optionsOf = (id) => [...byId(id).options].map((item) => item.value);
   const step = (id) => () => state.set({ [id]: next(optionsOf(id), state.get(id)) });
+  const seconds = () => optionsOf("second").filter((name) => name !== state.get("image"));
   const blend = (by) => () => state.set({ blend: Math.min(Math.max(state.get("blend") + by, 0), 1) });
   return {
     ArrowUp: ["next slice: up, forward or left", scroll(1)],
     ArrowDown: ["previous slice", scroll(-1)],
     PageUp: ["ten slices on", scroll(10)],
     PageDown: ["ten slices back", scroll(-10)],
-    Home: ["back to where the page opened", () => state.set({ point: facts.centre, zoom: { axial: null, coronal: null, sagittal: null } })],
-    l: ["three planes or two arms", () => arms.length > 1 && state.set({ layout: state.get("layout") === "arms" ? "planes" : "arms" })],
+    Home: ["back to where the page opened", () => state.set({ point: facts.centre, zoom: { ...WHOLE } })],
+    l: ["three planes or two arms", () => arms.length > 1 && state.set({ layout: next(LAYOUTS, state.get("layout")) })],
     v: ["next plane (two arms)", () => state.set({ view: next(VIEWS, state.get("view")) })],
     m: ["next image", step("image")],
-    b: ["next image over it, or none", () => state.set({ second: next(optionsOf("second").filter((name) => name !== state.get("image")), state.get("second")) })],
+    b: ["next image over it, or none", () => state.set({ second: next(seconds(), state.get("second")) })],
     "[": ["less of the second image", blend(-0.1)],
     "]": ["more of the second image", blend(0.1)],
     w: ["next window", () => nextWindow(facts, state)],
@@ -60,10 +63,9 @@ export function buildKeys(facts, state, panes) {
   }
   const keys = table(facts, state, () => last);
   const list = byId("help-keys");
-  const entries = [...Object.entries(keys).map(([key, [words]]) => [SHOWN[key] ?? key, words]), ...Object.entries(MOUSE)];
-  for (const [key, words] of entries) {
-    list.append(Object.assign(document.createElement("dt"), { textContent: key }), Object.assign(document.createElement("dd"), { textContent: words }));
-  }
+  const said = Object.entries(keys).map(([key, [words]]) => [SHOWN[key] ?? key, words]);
+  const text = (tag, textContent) => Object.assign(document.createElement(tag), { textContent });
+  for (const [key, words] of [...said, ...Object.entries(MOUSE)]) list.append(text("dt", key), text("dd", words));
   byId("help-button").addEventListener("click", () => byId("help").showModal());
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open || taken(event)) return;
@@ -78,15 +80,14 @@ export function buildKeys(facts, state, panes) {
 function taken(event) {
   const element = event.target;
   if (element.matches('select, input[type="number"], input[type="range"]')) return true;
-  if (element.matches('input[type="radio"], .wide')) return event.key.startsWith("Arrow") || event.key.startsWith("Page") || event.key === "Home";
-  return false;
+  return element.matches('input[type="radio"], .wide') && /^(Arrow|Page|Home)/.test(event.key);
 }
 
 function nextWindow(facts, state) {
   const image = windowed(facts, state);
   const presets = Object.values(presetsOf(image));
   const [low, high] = state.get("windows")[image.name];
-  const rank = presets.findIndex(([level, width]) => Math.abs(level - (low + high) / 2) < 0.5 && Math.abs(width - (high - low)) < 0.5);
+  const rank = presets.findIndex((preset) => isWindow(preset, low, high));
   const [level, width] = presets[(rank + 1) % presets.length];
   setWindow(facts, state, image.name, [level - width / 2, level + width / 2]);
 }

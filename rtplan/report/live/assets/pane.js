@@ -8,6 +8,7 @@ import { imageOf, sliceAt, spreadArm } from "./state.js";
 
 const VIEWS = ["axial", "coronal", "sagittal"];
 const AXES = ["LR", "PA", "SI"];
+const WORDS = ["title", "place", "values", "left", "right", "top", "bottom", "ruler"];
 /** A cross does not hide what it points at: this much of it is left out, mm. */
 const GAP_MM = 6;
 const RULERS_MM = [100, 50, 20, 10, 5];
@@ -21,9 +22,7 @@ export function placeWords(axis, value) {
 export class Pane {
   constructor(element, rank, facts, state) {
     Object.assign(this, { element, rank, facts, state });
-    this.words = Object.fromEntries(
-      ["title", "place", "values", "left", "right", "top", "bottom", "ruler"].map((name) => [name, element.querySelector(`.${name}`)]),
-    );
+    this.words = Object.fromEntries(WORDS.map((name) => [name, element.querySelector(`.${name}`)]));
     this.picture = new Picture(element.querySelector(".plot"));
   }
 
@@ -71,9 +70,10 @@ export class Pane {
     const content = this.content;
     const overlay = this.overlayLayer(content);
     const second = this.state.get("second");
-    const names = [`image:${content.base}`, second && `image:${second}`, content.lines && `dose:${content.lines}`, overlay];
-    const layers = [...new Set(names.filter(Boolean))].sort();
-    const wanted = { view: this.view, k: sliceAt(this.facts, this.view, this.state.get("point")), layers, content, overlay };
+    const dose = content.lines && `dose:${content.lines}`;
+    const layers = [...new Set([`image:${content.base}`, second && `image:${second}`, dose, overlay].filter(Boolean))].sort();
+    const k = sliceAt(this.facts, this.view, this.state.get("point"));
+    const wanted = { view: this.view, k, layers, content, overlay };
     if (this.busy) {
       this.next = wanted;
       return;
@@ -145,7 +145,8 @@ export class Pane {
 
   drawIsodoses() {
     const { facts, state, plane, shown } = this;
-    const levels = state.get("isodoses") && shown.content.lines ? plane.isodoses[`dose:${shown.content.lines}`] ?? [] : [];
+    const drawn = state.get("isodoses") && shown.content.lines;
+    const levels = (drawn && plane.isodoses[`dose:${shown.content.lines}`]) || [];
     const lines = levels.flatMap((found, rank) =>
       found.map(([xs, ys]) => ({ xs, ys, colour: facts.doses.levels[rank].colour, width: 1.2, dash: [] })),
     );
@@ -210,7 +211,8 @@ export class Pane {
     ["left", "right", "top", "bottom"].forEach((side, n) => { words[side].textContent = view.letters[n]; });
     words.values.textContent = this.valueWords(this.under);
     const outlined = Object.keys(plane.outlines).filter((name) => this.state.get("shown").has(name)).join(", ");
-    this.element.setAttribute("aria-label", `${words.title.textContent}, ${words.place.textContent}. Outlined: ${outlined || "nothing"}.`);
+    const said = `${words.title.textContent}, ${words.place.textContent}. Outlined: ${outlined || "nothing"}.`;
+    this.element.setAttribute("aria-label", said);
   }
 
   imageWords() {

@@ -5,7 +5,8 @@ const byId = (id) => document.getElementById(id);
 export function buildStructures(facts, state) {
   const list = byId("structures");
   for (const item of facts.structures) list.append(entry(item, state));
-  byId("all-on").addEventListener("click", () => state.set({ shown: new Set(facts.structures.map((item) => item.name)), outlines: true }));
+  const all = facts.structures.map((item) => item.name);
+  byId("all-on").addEventListener("click", () => state.set({ shown: new Set(all), outlines: true }));
   byId("all-off").addEventListener("click", () => state.set({ shown: new Set() }));
   byId("deselect").addEventListener("click", () => state.set({ selected: null }));
   state.listen(() => reflect(facts, state));
