@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rtplan.cli.options import Quiet
+from rtplan.errors import UnknownName
 
 
 def command(
@@ -24,6 +25,7 @@ def command(
     import signal
     import threading
 
+    _demand_extra()
     from rtplan.cli.serve_print import checked, print_node
     from rtplan.service.node.config import load_config
     from rtplan.service.node.node import Node
@@ -42,3 +44,11 @@ def command(
     print_node(settings, node)
     stop.wait()
     node.stop()
+
+
+def _demand_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("pynetdicom", "dicomweb_client") if find_spec(name) is None]
+    if missing:
+        raise UnknownName(f"{missing[0]} is not installed.", action="pip install 'rtplan[serve]'.")

@@ -127,6 +127,11 @@ class Listener:
         """How many associations there are, those that are still being negotiated too."""
         return sum(1 for assoc in self._ae.active_associations if assoc.is_acceptor)
 
+    @property
+    def alive(self) -> bool:
+        """Whether connections are accepted."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to accept connections."""
         self._thread.start()

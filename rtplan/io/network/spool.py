@@ -22,6 +22,8 @@ from pynetdicom.pdu_primitives import P_DATA
 
 #: What temporary files end in.
 SUFFIX = ".part"
+#: Bytes of a data set of any other request than C-STORE.
+MOST_HELD = 2**23
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,12 @@ class Spool(BytesIO):
             self._file = -1
 
 
+def demand_small(held: BytesIO) -> None:
+    """Raise ValueError when a data set that is held in memory (a request, not an object) gets too large."""
+    if held.tell() > MOST_HELD:
+        raise ValueError("request too large")
+
+
 def head_of(class_uid: str, sop_uid: str, syntax: str) -> bytes:
     """Return preamble and file meta information of an object."""
     head = BytesIO()
@@ -177,6 +185,8 @@ class SpoolingProvider(DIMSEServiceProvider):
         message: Any = self.message
         if isinstance(message, C_STORE_RQ) and type(message.data_set) is BytesIO:
             message.data_set = Spool(self.place, self._head(message))
+        elif message is not None and not isinstance(message.data_set, Spool):
+            demand_small(message.data_set)
 
     def discard(self) -> None:
         """Let go of a data set whose association broke off."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -58,8 +57,8 @@ class Committer:
 
         Raises
         ------
-        OSError, sqlite3.Error
-            If it cannot be.
+        Exception
+            If it cannot be: the disk is full, the database is.
         """
         done: Future[None] = Future()
         self._waiting.put((entry, done))
@@ -87,7 +86,7 @@ class Committer:
             for folder in dict.fromkeys(folder for entry in entries for folder in entry.folders):
                 sync_folder(folder)
             write(self._database, entries)
-        except (OSError, sqlite3.Error) as failed:
+        except Exception as failed:  # whoever waits is told; this thread goes on
             for _, done in group:
                 done.set_exception(failed)
         else:

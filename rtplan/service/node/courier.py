@@ -77,8 +77,9 @@ class Courier(threading.Thread):
             self.wake.clear()
             try:
                 self.deliver()
-            except sqlite3.Error as failed:  # a full disk: nothing is lost, it is tried again
+            except Exception as failed:  # a full disk, say: nothing is lost, it is tried again
                 self._desk.journal.log("courier waits", target=self._to.name, why=type(failed).__name__)
+                self.stopping.wait(LONGEST_PAUSE_S)
             self.wake.wait(self._pause_s())
 
     def stop(self) -> None:

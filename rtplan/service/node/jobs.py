@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtplan.errors import NetworkError
+from rtplan.errors import NetworkError, RtplanError
 from rtplan.service.node.config import FetchSettings, NodeConfig, RuleSettings
 from rtplan.service.node.database import Database
 from rtplan.service.node.journal import Journal
@@ -56,7 +56,17 @@ class Dispatcher:
         rows = self._desk.database.all(
             "SELECT * FROM study WHERE state IN ('open', 'fetching') AND due <= ?", now
         )
-        return sum(self._look_at(row, now) for row in rows)
+        return sum(self._safely(row, now) for row in rows)
+
+    def _safely(self, study: sqlite3.Row, now: float) -> int:
+        """Look at a study; one that cannot be looked at waits and holds up no other."""
+        try:
+            return self._look_at(study, now)
+        except (RtplanError, ValueError, OSError) as failed:
+            why = type(failed).__name__
+            self._desk.journal.audit("study waits", study=study["study_key"], why=why)
+            self._set(study, study["state"], due=now + PATIENCE_S)
+            return 0
 
     def _look_at(self, study: sqlite3.Row, now: float) -> int:
         if study["last"] > now + 1.0:  # the clock was set back

@@ -146,8 +146,10 @@ class Node:
             row = self.database.one("SELECT COUNT(*) AS count FROM outgoing WHERE state = ?", state)
             if row is not None and row["count"]:
                 wrong[f"results {state}"] = f"{row['count']} {what}"
-        if self._running and not self.workshop.alive():
-            wrong["threads"] = "a thread of the queue has ended; restart the node"
+        if self._running and not (self.workshop.alive() and self._listener.alive):
+            wrong["threads"] = "a thread has ended; restart the node"
+        if self.workshop.trouble:
+            wrong["queue"] = f"it waits ({self.workshop.trouble})"
         return wrong
 
     def _place(self) -> SpoolPlace:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rtplan.errors import RtplanError
 from rtplan.io.network.facts import facts_of
 from rtplan.io.network.scu import Item
 from rtplan.service.node.config import RuleSettings
@@ -128,7 +129,10 @@ class Runner:
         """Write down how a job ended together with what is to be sent."""
         items: list[Item] = []
         if state == "done":
-            items = results_of(self._desk.folder / RESULTS / job["folder"], rule.send)
+            try:
+                items = results_of(self._desk.folder / RESULTS / job["folder"], rule.send)
+            except RtplanError as unreadable:
+                state, why = "failed", type(unreadable).__name__
         with self._desk.database.transaction() as db:
             db.execute("UPDATE job SET state = ?, why = ? WHERE id = ?", (state, why, job["id"]))
             send_later(db, self._desk.folder, job["id"], items, rule.send_to)

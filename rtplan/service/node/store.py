@@ -95,7 +95,7 @@ class Store:
             row = replace(row, peer=incoming.caller.ae_title)
             self._committer.commit(Entry(row, facts.study_uid, (path.parent, path.parent.parent)))
         except (OSError, sqlite3.Error):
-            path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # it was not there before: nobody was told of it
             return FULL
         return SUCCESS
 

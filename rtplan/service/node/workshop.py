@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -62,6 +61,7 @@ class Workshop:
         self._dispatcher = Dispatcher(desk, self.fetcher.fetch)
         self._runner = Runner(desk, salt, counters, self._wake)
         self._ready, self._stopping = threading.Event(), threading.Event()
+        self.trouble = ""
         shortest = min((rule.quiet_s for rule in config.rule), default=TICKS_S[1])
         self._tick_s = min(max(shortest / 5.0, TICKS_S[0]), TICKS_S[1])
         self._threads = [
@@ -118,8 +118,10 @@ class Workshop:
         while not self._stopping.is_set():
             try:
                 work()
-            except (OSError, sqlite3.Error) as failed:  # a full disk: nothing is lost, it is tried again
-                self._desk.journal.log("the queue waits", why=type(failed).__name__)
+                self.trouble = ""
+            except Exception as failed:  # a full disk, say: nothing is lost, it is tried again
+                self.trouble = type(failed).__name__
+                self._desk.journal.log("the queue waits", why=self.trouble)
                 self._stopping.wait(1.0)
 
     def _look(self) -> None:
