@@ -239,7 +239,7 @@ def _manifest(place: Place, settings: CaseSettings, patient: Patient, command: s
         device=settings.device,
         threads=threads(),
         versions=versions(),
-        inputs=_inputs(place),
+        inputs=inputs_of(place),
         weights=weights_of(settings, bool(patient.mr)),
         data_files=data_files_of(settings),
         steps=records(patient),
@@ -248,7 +248,8 @@ def _manifest(place: Place, settings: CaseSettings, patient: Patient, command: s
     return Manifest.model_validate(discreet(patient, as_plain(made))[1])
 
 
-def _inputs(place: Place) -> tuple[Input, ...]:
+def inputs_of(place: Place) -> tuple[Input, ...]:
+    """Return every DICOM object that a place holds, with its SHA-256."""
     folders = [place.folder, *([place.structures] if place.structures else [])]
     entries = [entry for folder in folders for entry in index(folder).entries]
     made = {Input(uid=e.sop_uid, sha256=resources.sha256(e.path), role=e.kind) for e in entries}

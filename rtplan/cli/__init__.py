@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "outcome": "rtplan.cli.outcome",
     "dvh": "rtplan.cli.dvh",
     "dose": "rtplan.cli.dose",
+    "plan": "rtplan.cli.plan",
     "phantom": "rtplan.cli.phantom",
     "synct": "rtplan.cli.synct",
     "train": "rtplan.cli.train",

@@ -94,7 +94,7 @@ def write_patient(
     stamp = stamp or md.Stamp()
     roles = tuple(patient.images if images is None else images)
     export = export or Export()
-    writer = _Writer(patient, export, _identity(patient, pseudonym), stamp)
+    writer = _Writer(patient, export, identity_of(patient, pseudonym), stamp)
     with written_whole(folder) as part:
         paths = writer.write(part, roles)
     return [folder / path.relative_to(part) for path in paths]
@@ -136,7 +136,8 @@ def written_whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _identity(patient: Patient, pseudonym: str | None) -> Identity:
+def identity_of(patient: Patient, pseudonym: str | None = None) -> Identity:
+    """Return who stands in the objects of a patient: himself, a pseudonym, or his key where he has no ID."""
     if pseudonym is not None:
         return Identity(pseudonym, pseudonym, sex=patient.identity.sex, study_uid=patient.identity.study_uid)
     if not patient.identity.patient_id:

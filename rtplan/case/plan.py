@@ -1,0 +1,228 @@
+"""A plan for one patient: read the folder, optimise, write, read back, calculate what was written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from rtplan import pipeline, resources
+from rtplan.case import export, tables
+from rtplan.case.archive import write_case
+from rtplan.case.assemble import clinical_steps, with_margins
+from rtplan.case.curves import curves_of
+from rtplan.case.manifest import DataFile, Manifest, records, versions
+from rtplan.case.outfolder import refuse_occupied, whole
+from rtplan.case.plan_findings import boost_finding, cover_findings, limit_findings
+from rtplan.case.plan_settings import PlanSettings
+from rtplan.case.rendering import DOCUMENT, PAGE, content_of, rendered
+from rtplan.case.run import Place, as_plain, as_plain_outputs, inputs_of, read
+from rtplan.domain import Beam, Dose, Finding, Grid, Patient, Record
+from rtplan.domain.nomenclature import EXTERNAL
+from rtplan.dosimetry.protocol import Protocol, load_protocol
+from rtplan.errors import DoseError
+from rtplan.imaging.contour import mask_on
+from rtplan.io import rtdose_write, rtplan
+from rtplan.io.patient_write import identity_of
+from rtplan.planning.around import dose_grid
+from rtplan.planning.boost import boosted, raise_boost
+from rtplan.planning.device import one_thread, threads
+from rtplan.planning.optimise import Outcome, optimise
+from rtplan.planning.prepare import Prepared, prepare, prescribed
+from rtplan.planning.warnings import warnings_of
+from rtplan.report.discretion import discreet
+from rtplan.steps import EstimateOutcome, EvaluateProtocol
+from rtplan.steps.optimise_plan import named
+
+Say = Callable[[str], None]
+#: Steps that come before a plan, where what they need is there.
+BEFORE = ("Register", "CorrectMR", "FindBody", "SynthesiseCT", "AddMargins")
+ONLY_FOR_MR = ("Register", "CorrectMR", "SynthesiseCT")
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A plan with what was found on the way."""
+
+    outcome: Outcome
+    findings: tuple[Finding, ...]
+    records: tuple[Record, ...]
+
+
+def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None) -> Patient:
+    """Read, plan and write one patient.
+
+    Parameters
+    ----------
+    place : Place
+        Where from and where to.
+    settings : PlanSettings
+        What is asked.
+    say : callable
+        Gets a line of text before each part.
+
+    Returns
+    -------
+    Patient
+        With the plan, its dose as recalculated from what was written, findings and notices.
+
+    Raises
+    ------
+    RtplanError
+        If the input cannot be planned on or the out folder cannot be made; then nothing was written.
+    """
+    protocol = with_margins(load_protocol(settings.protocol), settings.margins)
+    refuse_occupied(place.out, overwrite=place.overwrite)
+    say("Read")
+    patient = replace(read(place), plan=None, doses={}, clinical_plan=None)
+    patient = pipeline.run(_before(patient, protocol, settings), patient, seed=settings.seed, report=say)
+    if patient.absolute_withheld is not None:
+        raise DoseError(
+            f"No plan is made on images that are cut: {patient.absolute_withheld}",
+            action="supply images that show the skin all round.",
+        )
+    prepared = prepare(patient, protocol, settings.means)
+    made = make(prepared, protocol, settings, say)
+    absent = prescribed(patient, protocol)[1]
+    patient = patient.with_notices(*warnings_of(prepared, made.outcome, absent))
+    patient = replace(
+        patient,
+        images={prepared.arm: patient.images[prepared.arm]},
+        plan=named(made.outcome.plan, prepared.arm, protocol, settings.curve),
+        history=(*patient.history, *made.records),
+    )
+    with whole(place.out, overwrite=place.overwrite) as folder:
+        say("Write, read back and calculate what was written")
+        patient = _written(folder, patient, prepared, place)
+        say("Evaluate")
+        patient = _judged(patient, protocol, prepared, made)
+        _report(folder, patient, place, settings)
+    return patient
+
+
+def make(prepared: Prepared, protocol: Protocol, settings: PlanSettings, say: Say) -> Made:
+    """Return the plan of a task: fluences, then the boost's climb."""
+    findings: list[Finding] = []
+    done: list[Record] = []
+    task, asked = prepared.task, settings.optimise
+    say(f"Optimise {asked.beams} fields on {prepared.arm} at {asked.grid_mm:g} mm")
+    with _timed("OptimisePlan", settings, done):
+        outcome = optimise(task, prepared.image, prepared.body, prepared.engine, asked)
+    if settings.climb_gy > 0.0 and any(t.to == "up_to" for t in task.targets.values()):
+        with _timed("RaiseBoost", settings, done):
+            outcome, boost = raise_boost(
+                prepared, outcome, asked, furthest_gy=settings.climb_gy, say=lambda text: say(f"  {text}")
+            )
+        source = next(e.source for e in protocol.prescription if e.target == boosted(task))
+        findings.append(boost_finding(boost, source))
+    return Made(outcome, tuple(findings), tuple(done))
+
+
+@contextmanager
+def _timed(step: str, settings: PlanSettings, done: list[Record]) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - start
+    done.append(Record(step, settings.plain(), seconds, pipeline.peak_mib(), version("rtplan")))
+
+
+def _before(patient: Patient, protocol: Protocol, settings: PlanSettings) -> tuple[pipeline.Step, ...]:
+    """Return the steps before the plan; those of the MR only where the plan is made on a synthetic CT."""
+    wants_mr = settings.plan_on == "SynCT" or "CT" not in patient.images
+    left = set(BEFORE) - (set() if wants_mr else set(ONLY_FOR_MR))
+    return tuple(s for s in clinical_steps(protocol, settings.case) if type(s).__name__ in left)
+
+
+def _written(folder: Path, patient: Patient, prepared: Prepared, place: Place) -> Patient:
+    """Write structures and plan, read the plan back, calculate it, write the dose."""
+    place_of = folder / "dicom"
+    export.write_dicom(replace(patient, doses={}), place_of)
+    back = rtplan.read(place_of / "RP.dcm")
+    dose = calculated(patient, prepared, back.beams)
+    rtdose_write.write(
+        dose,
+        place_of / f"RD_{prepared.arm}.dcm",
+        identity=identity_of(patient),
+        plan_uid=back.source_uid,
+        arm=prepared.arm,
+    )
+    return patient.with_doses(**{prepared.arm: dose})
+
+
+def calculated(patient: Patient, prepared: Prepared, beams: tuple[Beam, ...]) -> Dose:
+    """Return the dose of beams on the planned arm, on a grid that holds the organs near the targets whole."""
+    grid = whole_grid(patient, prepared)
+    with one_thread():
+        dose = prepared.engine.calculate(beams, [prepared.image], prepared.body, grid)[0]
+    return replace(dose, fractions=prepared.task.fractions)
+
+
+def whole_grid(patient: Patient, prepared: Prepared) -> Grid:
+    """Return the dose grid of the final calculation."""
+    body = mask_on(patient.structure(EXTERNAL), prepared.image.grid)
+    targets = [mask_on(patient.structure(name), body.grid) for name in prepared.task.targets]
+    organs = [mask_on(s, body.grid) for s in patient.structures.values() if s.kind == "ORGAN"]
+    spacing = next(iter(prepared.task.targets.values())).mask.grid.spacing_zyx_mm[0]
+    return dose_grid(body, targets, spacing, organs)
+
+
+def _judged(patient: Patient, protocol: Protocol, prepared: Prepared, made: Made) -> Patient:
+    """Add what the protocol asks of the dose, its risks, and what only a plan can say."""
+    on_plan = _on_planned_grid(patient.doses[prepared.arm], prepared)
+    own = (*made.findings, *limit_findings(prepared, on_plan), *cover_findings(prepared, on_plan))
+    patient = EstimateOutcome(protocol)(EvaluateProtocol(protocol)(patient))
+    told = (replace(f, patient=patient.key, arm=prepared.arm) for f in own)
+    return patient.with_findings(*told)
+
+
+def _on_planned_grid(dose: Dose, prepared: Prepared) -> Dose:
+    from rtplan.imaging.resample import resample
+
+    return resample(dose, prepared.leading.mask.grid)
+
+
+def _report(folder: Path, patient: Patient, place: Place, settings: PlanSettings) -> None:
+    """Write findings, volumes, DVHs, page, document and manifest."""
+    manifest = _manifest(place, settings, patient)
+    provenance = as_plain(manifest)
+    told, _ = discreet(patient, {})
+    case = write_case(told, folder)
+    tables.write_curves(curves_of(told), folder / "dvh", base_gy=case.base_gy)
+    made = rendered(content_of(folder, case, provenance))
+    (folder / PAGE).write_text(made.page, encoding="utf-8")
+    (folder / DOCUMENT).write_bytes(made.document)
+    tables.write_json(folder / "manifest.json", provenance | {"outputs": as_plain_outputs(folder)})
+
+
+def _manifest(place: Place, settings: PlanSettings, patient: Patient) -> Manifest:
+    made = Manifest(
+        schema=1,
+        rtplan_version=version("rtplan"),
+        command="plan",
+        settings=settings.plain(),
+        seed=settings.seed,
+        device=settings.device,
+        threads=threads(),
+        versions=versions(),
+        inputs=inputs_of(place),
+        weights=(),
+        data_files=_data_files(settings),
+        steps=records(patient),
+        outputs=(),
+    )
+    return Manifest.model_validate(discreet(patient, as_plain(made))[1])
+
+
+def _data_files(settings: PlanSettings) -> tuple[DataFile, ...]:
+    asked = (
+        ("protocols", settings.protocol),
+        ("models/beams", settings.machine),
+        ("models/curves", settings.curve),
+    )
+    found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
+    return tuple(
+        DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path)) for shelf, path in found
+    )

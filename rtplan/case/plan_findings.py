@@ -1,0 +1,120 @@
+"""Findings of a plan that its protocol does not ask for: what holds the boost, limits, cover outside organs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rtplan.domain import Dose, Finding
+from rtplan.errors import DoseError
+from rtplan.planning.boost import Boost
+from rtplan.planning.objective import excess_gy
+from rtplan.planning.optimise import KEPT_GY, Broken
+from rtplan.planning.prepare import Prepared
+
+STEP = "OptimisePlan"
+
+
+def boost_finding(boost: Boost, source: str) -> Finding:
+    """Return how high a boost is, and in ``detail`` what holds it there.
+
+    ``bound_by`` is ``prescription``, ``limits`` (named, with the excess where the next rung is enforced),
+    ``coverage`` of the other targets, or ``reach``: the lesion itself could not be heated so far.
+    """
+    held = "prescription" if boost.bound_by_prescription else _held(boost)
+    detail = {
+        "bound_by": held,
+        "next_gy": boost.next_gy,
+        "permitted_gy": round(boost.permitted_gy, 2),
+        "broken": [_plain(b) for b in boost.broken],
+        "cold": list(boost.cold),
+        "beyond_prescription": _held(boost) if boost.next_gy is not None else "nothing broke",
+        "definition": "98 % of the boost gets 95 % of the aim",
+    }
+    return Finding(
+        "Boost[Gy]",
+        round(boost.aim_gy, 3),
+        "Gy",
+        STEP,
+        structure=boost.target,
+        limit=f"<= {boost.prescribed_gy:g}",
+        verdict="met",
+        dose_kind="physical",
+        source=source,
+        verified=True,
+        detail=detail,
+    )
+
+
+def limit_findings(prepared: Prepared, dose: Dose) -> list[Finding]:
+    """Return by how much each hard limit is kept or broken on a dose, Gy (above 0: broken), by voxels.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        With the organs' masks on the grid that was planned on.
+    dose : Dose
+        On that grid, physical.
+    """
+    found = []
+    for name, organ in prepared.task.organs.items():
+        organ.mask.demand_same_grid(dose)
+        values = torch.as_tensor(dose.array[organ.mask.array])
+        for limit in (x for x in organ.limits if x.hard):
+            excess = excess_gy(values, limit, prepared.task.fractions)
+            found.append(
+                Finding(
+                    f"Excess of {limit.name}",
+                    round(excess, 3),
+                    "Gy",
+                    STEP,
+                    structure=name,
+                    limit="<= 0",
+                    verdict="met" if excess <= KEPT_GY else "missed",
+                    dose_kind="physical",
+                    source=limit.source,
+                    verified=True,
+                    detail={"overlap_cc": round(prepared.overlap_cc(name), 3)},
+                )
+            )
+    return found
+
+
+def cover_findings(prepared: Prepared, dose: Dose) -> list[Finding]:
+    """Return which part of each plain target gets 95 % of its dose where no limited organ lies in it, %."""
+    organs = [o.mask.array for o in prepared.task.organs.values() if any(x.hard for x in o.limits)]
+    found = []
+    for name, target in prepared.task.targets.items():
+        if target.to == "up_to":
+            continue
+        free = target.mask.array & ~np.any([np.zeros_like(target.mask.array), *organs], axis=0)
+        if not free.any():
+            raise DoseError(f"The target {name} lies in limited organs wholly.", where=name)
+        share = float((dose.array[free] >= 0.95 * target.dose_gy).mean())
+        found.append(
+            Finding(
+                "V95%[%] outside limited organs",
+                round(100.0 * share, 3),
+                "%",
+                STEP,
+                structure=name,
+                dose_kind="physical",
+                detail={"left_out_cc": round(float((target.mask.array & ~free).sum()) * dose.grid.voxel_cc, 3)},
+            )
+        )
+    return found
+
+
+def _held(boost: Boost) -> str:
+    if boost.broken:
+        return "limits"
+    return "coverage" if boost.cold else "reach"
+
+
+def _plain(broken: Broken) -> dict[str, object]:
+    return {
+        "organ": broken.organ,
+        "limit": broken.limit.name,
+        "excess_gy": round(broken.excess_gy, 3),
+        "source": broken.limit.source,
+    }
