@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rtplan.case.tables import Curves
-from rtplan.domain import Grid, Mask, Patient, Structure
+from rtplan.domain import ClinicalPlan, Grid, Mask, Patient, Structure
 from rtplan.dosimetry.courses import eqd2_dose
 from rtplan.imaging.axial import axial_grid
 from rtplan.imaging.contour import mask_on
@@ -29,12 +29,15 @@ class Asked:
         DVHs by arm, then by structure: dose (Gy), volume (%).
     document : bytes or None
         The report as PDF.
+    delivered : ClinicalPlan or None
+        Plan of leaf positions, in the place of that of fluence maps.
     """
 
     tps: str = "common"
     alpha_beta_gy: float | None = None
     curves: Curves = field(default_factory=lambda: MappingProxyType({}))
     document: bytes | None = None
+    delivered: ClinicalPlan | None = None
 
 
 def write_dicom(patient: Patient, folder: Path, asked: Asked | None = None) -> None:
@@ -70,7 +73,14 @@ def write_dicom(patient: Patient, folder: Path, asked: Asked | None = None) -> N
     doses = dict(patient.doses)
     if asked.alpha_beta_gy is not None:
         doses |= {f"{arm}_EQD2": eqd2_dose(d, asked.alpha_beta_gy) for arm, d in patient.doses.items()}
-    export = Export(tps, asked.curves, segmentation=True, findings=True, document=asked.document)
+    export = Export(
+        tps,
+        asked.curves,
+        segmentation=True,
+        findings=True,
+        document=asked.document,
+        delivered=asked.delivered,
+    )
     whole = replace(patient, structures=structures, doses=doses)
     write_patient(whole, folder, images=tuple(arms), export=export)
 

@@ -16,25 +16,35 @@ from rtplan.case.assemble import clinical_steps, with_margins
 from rtplan.case.curves import curves_of
 from rtplan.case.manifest import DataFile, Manifest, records, versions
 from rtplan.case.outfolder import refuse_occupied, whole
-from rtplan.case.plan_findings import boost_finding, cover_findings, limit_findings
+from rtplan.case.plan_findings import (
+    boost_finding,
+    cover_findings,
+    delivery_findings,
+    limit_findings,
+    loss_findings,
+)
 from rtplan.case.plan_settings import PlanSettings
 from rtplan.case.rendering import DOCUMENT, PAGE, content_of, rendered
 from rtplan.case.run import Place, as_plain, as_plain_outputs, inputs_of, read
-from rtplan.domain import Beam, Dose, Finding, Grid, Patient, Record
+from rtplan.domain import Beam, ClinicalPlan, Dose, Finding, Grid, Patient, Record
 from rtplan.domain.nomenclature import EXTERNAL
 from rtplan.dosimetry.protocol import Protocol, load_protocol
 from rtplan.errors import DoseError
 from rtplan.imaging.contour import mask_on
-from rtplan.io import rtdose_write, rtplan
+from rtplan.io import rtdose_write, rtplan, rtplan_delivery
 from rtplan.io.patient_write import identity_of
+from rtplan.planning.apertures import beams_of
 from rtplan.planning.around import dose_grid
 from rtplan.planning.boost import boosted, raise_boost
+from rtplan.planning.deliverable import DeliverSettings, deliverable
 from rtplan.planning.device import one_thread, threads
+from rtplan.planning.machine import load_machine
 from rtplan.planning.optimise import Outcome, optimise
 from rtplan.planning.prepare import Prepared, prepare, prescribed
 from rtplan.planning.warnings import warnings_of
 from rtplan.report.discretion import discreet
-from rtplan.steps import EstimateOutcome, EvaluateProtocol
+from rtplan.steps.estimate_outcome import EstimateOutcome
+from rtplan.steps.evaluate_protocol import EvaluateProtocol
 from rtplan.steps.optimise_plan import named
 
 Say = Callable[[str], None]
@@ -48,6 +58,7 @@ class Made:
     """A plan with what was found on the way."""
 
     outcome: Outcome
+    delivered: ClinicalPlan | None
     findings: tuple[Finding, ...]
     records: tuple[Record, ...]
 
@@ -96,7 +107,7 @@ def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None
     )
     with whole(place.out, overwrite=place.overwrite) as folder:
         say("Write, read back and calculate what was written")
-        patient = _written(folder, patient, prepared, place)
+        patient = _written(folder, patient, prepared, made)
         say("Evaluate")
         patient = _judged(patient, protocol, prepared, made)
         _report(folder, patient, place, settings)
@@ -118,7 +129,14 @@ def make(prepared: Prepared, protocol: Protocol, settings: PlanSettings, say: Sa
             )
         source = next(e.source for e in protocol.prescription if e.target == boosted(task))
         findings.append(boost_finding(boost, source))
-    return Made(outcome, tuple(findings), tuple(done))
+    leaves = None
+    if settings.deliver:
+        machine = load_machine(settings.mlc)
+        say(f"Leaf positions of {machine.name} for {'an arc' if settings.arc else 'step and shoot'}")
+        with _timed("DeliverPlan", settings, done):
+            leaves = deliverable(prepared, outcome, machine, DeliverSettings(settings.arc), say=say)
+        findings += delivery_findings(leaves, machine)
+    return Made(outcome, leaves, tuple(findings), tuple(done))
 
 
 @contextmanager
@@ -136,20 +154,30 @@ def _before(patient: Patient, protocol: Protocol, settings: PlanSettings) -> tup
     return tuple(s for s in clinical_steps(protocol, settings.case) if type(s).__name__ in left)
 
 
-def _written(folder: Path, patient: Patient, prepared: Prepared, place: Place) -> Patient:
+def _written(folder: Path, patient: Patient, prepared: Prepared, made: Made) -> Patient:
     """Write structures and plan, read the plan back, calculate it, write the dose."""
-    place_of = folder / "dicom"
-    export.write_dicom(replace(patient, doses={}), place_of)
-    back = rtplan.read(place_of / "RP.dcm")
-    dose = calculated(patient, prepared, back.beams)
+    place = folder / "dicom"
+    export.write_dicom(replace(patient, doses={}), place, export.Asked(delivered=made.delivered))
+    beams, uid = read_back(place / "RP.dcm", prepared)
+    dose = calculated(patient, prepared, beams)
     rtdose_write.write(
         dose,
-        place_of / f"RD_{prepared.arm}.dcm",
+        place / f"RD_{prepared.arm}.dcm",
         identity=identity_of(patient),
-        plan_uid=back.source_uid,
+        plan_uid=uid,
         arm=prepared.arm,
     )
     return patient.with_doses(**{prepared.arm: dose})
+
+
+def read_back(path: Path, prepared: Prepared) -> tuple[tuple[Beam, ...], str]:
+    """Return the beams of a written plan, of fluence maps or leaf positions, and its UID."""
+    if rtplan.read_summary(path).ours:
+        back = rtplan.read(path)
+        return back.beams, back.source_uid
+    whole = rtplan_delivery.read(path)
+    model = prepared.engine.model
+    return beams_of(whole, model.name, model.energy_mv), whole.source_uid
 
 
 def calculated(patient: Patient, prepared: Prepared, beams: tuple[Beam, ...]) -> Dose:
@@ -172,7 +200,9 @@ def whole_grid(patient: Patient, prepared: Prepared) -> Grid:
 def _judged(patient: Patient, protocol: Protocol, prepared: Prepared, made: Made) -> Patient:
     """Add what the protocol asks of the dose, its risks, and what only a plan can say."""
     on_plan = _on_planned_grid(patient.doses[prepared.arm], prepared)
-    own = (*made.findings, *limit_findings(prepared, on_plan), *cover_findings(prepared, on_plan))
+    own = [*made.findings, *limit_findings(prepared, on_plan), *cover_findings(prepared, on_plan)]
+    if made.delivered is not None:
+        own += loss_findings(prepared, made.outcome.dose, on_plan)
     patient = EstimateOutcome(protocol)(EvaluateProtocol(protocol)(patient))
     told = (replace(f, patient=patient.key, arm=prepared.arm) for f in own)
     return patient.with_findings(*told)
@@ -221,6 +251,7 @@ def _data_files(settings: PlanSettings) -> tuple[DataFile, ...]:
         ("protocols", settings.protocol),
         ("models/beams", settings.machine),
         ("models/curves", settings.curve),
+        ("models/machines", settings.mlc),
     )
     found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
     return tuple(

@@ -1,18 +1,26 @@
-"""Findings of a plan that its protocol does not ask for: what holds the boost, limits, cover outside organs."""
+"""Findings of a plan beyond its protocol: what holds the boost, limits, cover outside organs, the loss."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from rtplan.domain import Dose, Finding
+from rtplan.domain import ClinicalPlan, Dose, Finding
+from rtplan.domain.finding import Verdict
+from rtplan.dosimetry.gamma import GammaSettings, gamma
 from rtplan.errors import DoseError
 from rtplan.planning.boost import Boost
+from rtplan.planning.delivery import seconds_of
+from rtplan.planning.machine import Machine
 from rtplan.planning.objective import excess_gy
 from rtplan.planning.optimise import KEPT_GY, Broken
 from rtplan.planning.prepare import Prepared
 
 STEP = "OptimisePlan"
+#: Ends the names of organs' parts outside the PTV.
+OUTSIDE = "outside the PTV"
+#: Gamma of the deliverable dose against the ideal one, and of two algorithms: global, % and mm, cut-off %.
+GAMMA = GammaSettings(2.0, 2.0, 10.0)
 
 
 def boost_finding(boost: Boost, source: str) -> Finding:
@@ -69,8 +77,8 @@ def limit_findings(prepared: Prepared, dose: Dose) -> list[Finding]:
                     "Gy",
                     STEP,
                     structure=name,
-                    limit="<= 0",
-                    verdict="met" if excess <= KEPT_GY else "missed",
+                    limit="<= 0" if name.endswith(OUTSIDE) else None,
+                    verdict=_verdict(name, excess),
                     dose_kind="physical",
                     source=limit.source,
                     verified=True,
@@ -78,6 +86,13 @@ def limit_findings(prepared: Prepared, dose: Dose) -> list[Finding]:
                 )
             )
     return found
+
+
+def _verdict(name: str, excess_gy: float) -> Verdict:
+    """Goals are judged on their DVH (`EvaluateProtocol`); the rule outside the PTV only here."""
+    if not name.endswith(OUTSIDE):
+        return "none"
+    return "met" if excess_gy <= KEPT_GY else "missed"
 
 
 def cover_findings(prepared: Prepared, dose: Dose) -> list[Finding]:
@@ -99,7 +114,9 @@ def cover_findings(prepared: Prepared, dose: Dose) -> list[Finding]:
                 STEP,
                 structure=name,
                 dose_kind="physical",
-                detail={"left_out_cc": round(float((target.mask.array & ~free).sum()) * dose.grid.voxel_cc, 3)},
+                detail={
+                    "left_out_cc": round(float((target.mask.array & ~free).sum()) * dose.grid.voxel_cc, 3)
+                },
             )
         )
     return found
@@ -118,3 +135,51 @@ def _plain(broken: Broken) -> dict[str, object]:
         "excess_gy": round(broken.excess_gy, 3),
         "source": broken.limit.source,
     }
+
+
+def delivery_findings(plan: ClinicalPlan, machine: Machine) -> list[Finding]:
+    """Return monitor units, beam-on time and number of segments or control points of one fraction."""
+    mu = sum(plan.groups[0].mu.values())
+    points = sum(len(beam.points) for beam in plan.beams)
+    told = {"machine": machine.name, "machine_verified": machine.verified, "arc": plan.beams[0].is_arc}
+    return [
+        Finding("MU per fraction", round(mu, 2), "MU", STEP, detail=told),
+        Finding("Beam-on time", round(seconds_of(plan, machine), 1), "s", STEP, detail=told),
+        Finding("Control points", float(points), "1", STEP, detail=told),
+    ]
+
+
+def loss_findings(prepared: Prepared, ideal: Dose, delivered: Dose) -> list[Finding]:
+    """Return what leaf positions cost against the ideal fluences: means, D98 and gamma.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        With the targets' masks.
+    ideal, delivered : Dose
+        Of the fluence maps, and of the written plan, on the grid that was planned on.
+    """
+    found = []
+    for name, target in prepared.task.targets.items():
+        pair = [dose.array[target.mask.array].astype(np.float64) for dose in (ideal, delivered)]
+        values = {"Mean[Gy]": [v.mean() for v in pair], "D98%[Gy]": [np.percentile(v, 2) for v in pair]}
+        for metric, (before, after) in values.items():
+            found.append(
+                Finding(
+                    f"{metric} delivered - ideal",
+                    round(float(after - before), 3),
+                    "Gy",
+                    STEP,
+                    structure=name,
+                    dose_kind="physical",
+                    detail={"ideal": round(float(before), 3), "delivered": round(float(after), 3)},
+                )
+            )
+    return [*found, gamma_finding("Gamma 2%/2mm delivered against ideal", ideal, delivered)]
+
+
+def gamma_finding(metric: str, reference: Dose, evaluated: Dose) -> Finding:
+    """Return the pass rate of two doses on one grid, %."""
+    result = gamma(reference, evaluated, GAMMA)
+    told = {"points": result.n, "mean_gamma": round(float(result.mean), 4), "cutoff_percent": 10.0}
+    return Finding(metric, round(100.0 * float(result.pass_rate), 3), "%", STEP, detail=told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,9 @@ class PlanSettings:
     @property
     def optimise(self) -> OptimiseSettings:
         """How the fluences are optimised."""
-        return replace(OptimiseSettings(), beams=BEAMS[self.beams] or ARC_FIELDS, grid_mm=self.grid_mm)
+        if self.arc:
+            return OptimiseSettings(beams=ARC_FIELDS, grid_mm=self.grid_mm, first=30, further=10, rounds=3)
+        return OptimiseSettings(beams=BEAMS[self.beams], grid_mm=self.grid_mm)
 
     @property
     def means(self) -> Means:

@@ -10,11 +10,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from rtplan.domain import Identity, Image, Mask, Patient, Source, Structure
+from rtplan.domain import ClinicalPlan, Identity, Image, Mask, Patient, Source, Structure
 from rtplan.domain.patient import ARMS
 from rtplan.errors import OutputError
 from rtplan.imaging.axial import axial
-from rtplan.io import document, registration, rtdose_write, rtplan_write, rtstruct_write, seg, sr
+from rtplan.io import (
+    document,
+    registration,
+    rtdose_write,
+    rtplan_delivery_write,
+    rtplan_write,
+    rtstruct_write,
+    seg,
+    sr,
+)
 from rtplan.io import modules as md
 from rtplan.io.image_write import Derived, write_series
 from rtplan.io.rtdose_write import BULK, Curve, Form
@@ -40,6 +49,8 @@ class Export:
         Whether the patient's findings are written as a Structured Report.
     document : bytes or None
         The report as PDF, to be encapsulated.
+    delivered : ClinicalPlan or None
+        Of leaf positions: stands in RP.dcm in the place of the patient's plan of fluence maps.
     """
 
     tps: Profile = field(default_factory=lambda: load(DEFAULT))
@@ -47,6 +58,7 @@ class Export:
     segmentation: bool = False
     findings: bool = False
     document: bytes | None = None
+    delivered: ClinicalPlan | None = None
 
 
 def write_patient(
@@ -166,17 +178,7 @@ class _Writer:
         role = _reference(patient, roles)
         reference = shown[role] if role else None
         drawn = self._structures(reference, part / "RS.dcm") if reference else None
-        plan_uid = self.stamp.uid("RTPLAN", "not written")
-        if patient.plan is not None:
-            plan = rtplan_write.write(
-                patient.plan,
-                part / "RP.dcm",
-                identity=self.identity,
-                image=reference,
-                structure_set=drawn,
-                stamp=self.stamp,
-            )
-            plan_uid = plan.sop_uid
+        plan_uid = self._plan(part / "RP.dcm", reference, drawn)
         paths += [part / name for name in ("RS.dcm", "RP.dcm") if (part / name).exists()]
         paths += [self._dose(name, part, plan_uid, drawn) for name in patient.doses]
         paths += self._registrations(part)
@@ -212,6 +214,26 @@ class _Writer:
         if role != "SynCT" or not made:
             return ""
         return f"{made[-1].settings['model']} sha256:{made[-1].weights_sha256[:12]}"
+
+    def _plan(self, path: Path, reference: Image | None, drawn: WrittenSet | None) -> str:
+        """Write the plan of leaf positions, else of fluence maps; return its UID (a new one: no plan)."""
+        who, plan, leaves = self.identity, self.patient.plan, self.export.delivered
+        if leaves is not None:
+            facts = {} if plan is None else {"made_on": plan.made_on, "settings": dict(plan.settings)}
+            return rtplan_delivery_write.write(
+                leaves,
+                path,
+                identity=who,
+                image=reference,
+                structure_set=drawn,
+                stamp=self.stamp,
+                facts=facts,
+            ).sop_uid
+        if plan is None:
+            return self.stamp.uid("RTPLAN", "not written")
+        return rtplan_write.write(
+            plan, path, identity=who, image=reference, structure_set=drawn, stamp=self.stamp
+        ).sop_uid
 
     def _structures(self, image: Image, path: Path) -> WrittenSet | None:
         listed = self._listed(image)

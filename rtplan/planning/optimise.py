@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rtplan.domain import Beam, Dose, Grid, Image, Mask, Plan, Prescription
@@ -177,16 +178,21 @@ def demand(task: Task, body: Mask) -> Grid:
     for name, target in targets.items():
         if not target.mask.array.any():
             raise StructureError(f"The target {name} has no voxel on the dose grid.", where=name)
-        outside = 1.0 - float(inside[target.mask.array].mean())
-        if outside > 0.2:
-            raise StructureError(
-                f"{100 * outside:.0f} % of the target {name} lies outside the body.",
-                where=name,
-                action="check that structures and images belong together.",
-            )
+        demand_inside(name, target.mask.array, inside)
     if not holds(body, task.isocentre_mm):
         raise DoseError("The isocentre lies outside the body.", action="check the isocentre and the skin.")
     return grid
+
+
+def demand_inside(name: str, target: NDArray[np.bool_], body: NDArray[np.bool_]) -> None:
+    """Raise StructureError where more than a fifth of a target lies outside the body (masks of one grid)."""
+    outside = 1.0 - float(body[target].mean())
+    if outside > 0.2:
+        raise StructureError(
+            f"{100 * outside:.0f} % of the target {name} lies outside the body.",
+            where=name,
+            action="check that structures and images belong together.",
+        )
 
 
 def influence_of(engine: Engine, scene: Scene, task: Task, settings: OptimiseSettings) -> Influence:

@@ -19,7 +19,7 @@ from rtplan.planning.beam import load_beam
 from rtplan.planning.density import load_curve
 from rtplan.planning.engine import Engine
 from rtplan.planning.limits import guard, limits_of
-from rtplan.planning.optimise import Task
+from rtplan.planning.optimise import Task, demand_inside
 
 #: Organs that are spared though no goal names them.
 ALWAYS = ("Rectum", "Bladder", "Urethra")
@@ -118,7 +118,8 @@ def prepare(patient: Patient, protocol: Protocol, means: Means) -> Prepared:
     Raises
     ------
     StructureError
-        If the patient has none of the protocol's targets but boosts, or no external contour.
+        If the patient has none of the protocol's targets but boosts, no external contour, or a target that lies
+        outside it.
     UnknownName
         If there is no such arm, machine or curve.
     """
@@ -136,6 +137,7 @@ def prepare(patient: Patient, protocol: Protocol, means: Means) -> Prepared:
     for name, mask in on_image.items():
         if not mask.array.any():
             raise StructureError(f"The target {name} does not lie on the image {arm}.", where=name)
+        demand_inside(name, mask.array, body.array)
     grid = dose_grid(body, list(on_image.values()), means.grid_mm)
     targets = {e.target: Target(_mask(patient, e.target, grid), e.dose_gy, e.to) for e in wanted}
     leading = next(entry.target for entry in wanted if entry.to != "up_to")

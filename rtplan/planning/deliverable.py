@@ -1,0 +1,131 @@
+"""Making a plan deliverable: fluences to openings, and openings refined by gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from rtplan.domain import ClinicalPlan
+from rtplan.errors import DoseError
+from rtplan.planning.aims import Aims, aims_of
+from rtplan.planning.apertures import beams_of
+from rtplan.planning.arc import Arc, arc_from
+from rtplan.planning.delivery import Labels, delivered, faults
+from rtplan.planning.device import one_thread
+from rtplan.planning.engine import mask_at
+from rtplan.planning.field import Influence
+from rtplan.planning.machine import Machine
+from rtplan.planning.optimise import Outcome
+from rtplan.planning.prepare import Prepared
+from rtplan.planning.refine import RefineSettings, Static, refine
+from rtplan.planning.sequence import sequenced
+
+#: Pixel of the convolved maps while leaves are optimised, mm; an arc has many more directions.
+ARC_MAP_MM, FIELD_MAP_MM = 2.5, 2.0
+
+
+@dataclass(frozen=True)
+class DeliverSettings:
+    """How fluences become leaf positions.
+
+    Parameters
+    ----------
+    arc : bool
+        Whether the gantry turns while the beam is on; else step and shoot.
+    refine : RefineSettings
+        Iterations of the direct aperture optimisation.
+    name : str
+        RTPlanLabel.
+    """
+
+    arc: bool = False
+    refine: RefineSettings = field(default_factory=RefineSettings)
+    name: str = "rtplan"
+
+
+def deliverable(
+    prepared: Prepared,
+    outcome: Outcome,
+    machine: Machine,
+    settings: DeliverSettings | None = None,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> ClinicalPlan:
+    """Return a plan of leaf positions that serves the aims of an ideal one.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        What the ideal plan was optimised with.
+    outcome : Outcome
+        The ideal plan: its fluence maps are sequenced, then leaves and MU are optimised.
+    machine : Machine
+        Limits of leaves, gantry and dose rate.
+    settings : DeliverSettings, optional
+        Step and shoot by default.
+    say : callable
+        Gets a line of text before each part.
+
+    Raises
+    ------
+    DoseError
+        If the plan breaks a limit of the machine (an error of the program or of the machine's file).
+    """
+    settings = settings or DeliverSettings()
+    task, engine = prepared.task, prepared.engine
+    layout: Static | Arc
+    if settings.arc:
+        layout = arc_from(outcome.plan.beams, machine)
+    else:
+        segments = tuple(sequenced(beam, machine) for beam in outcome.plan.beams)
+        layout = Static(segments, machine, task.fractions)
+    grid = prepared.leading.mask.grid
+    aims = aims_of(task.targets, task.organs, mask_at(prepared.body, grid), task.fractions)
+    with one_thread():
+        say(f"  {len(layout.beams)} directions, leaves and monitor units by gradients")
+        scene = engine.scene([prepared.image], prepared.body, grid, aims.index)
+        whole = [np.ones(beam.fluence.mu.shape, bool) for beam in layout.beams]
+        spacing = ARC_MAP_MM if settings.arc else FIELD_MAP_MM
+        influence = Influence.of(engine, scene, layout.beams, whole, spacing)
+        layout = layout.moved(refine(layout, influence, aims, settings.refine))
+        layout = layout.scaled(_factor(layout, influence, aims))
+        plan = delivered(layout, _labels(prepared, outcome, settings.name))
+        dose = sum(engine.beam_dose(scene, beam)[0] for beam in beams_of(plan, *_machine(prepared)))
+        plan = renormalised(plan, aims.factor(torch.as_tensor(dose)))
+    wrong = faults(plan, machine)
+    if wrong:
+        raise DoseError(f"The plan cannot be delivered: {'; '.join(wrong)}.", where=machine.name)
+    return plan
+
+
+def _factor(layout: Static | Arc, influence: Influence, aims: Aims) -> float:
+    like = influence.parts[0][2]
+    with torch.no_grad():
+        x = torch.as_tensor(layout.start(), dtype=like.dtype, device=like.device)
+        return aims.factor(influence.dose(layout.rasters(x)))
+
+
+def _machine(prepared: Prepared) -> tuple[str, float]:
+    return prepared.engine.model.name, prepared.engine.model.energy_mv
+
+
+def _labels(prepared: Prepared, outcome: Outcome, name: str) -> Labels:
+    model, prescription = prepared.engine.model, outcome.plan.prescription
+    return Labels(
+        name,
+        dict(prescription.targets),
+        prescription.fractions,
+        model.energy_mv,
+        model.sad_mm,
+        prepared.image.grid.frame_of_reference,
+    )
+
+
+def renormalised(plan: ClinicalPlan, factor: float) -> ClinicalPlan:
+    """Return a plan with all monitor units multiplied."""
+    beams = tuple(replace(beam, mu=(beam.mu or 0.0) * factor) for beam in plan.beams)
+    groups = tuple(replace(g, mu={n: mu * factor for n, mu in g.mu.items()}) for g in plan.groups)
+    return replace(plan, beams=beams, groups=groups)
