@@ -118,7 +118,7 @@ def prepare(patient: Patient, protocol: Protocol, means: Means) -> Prepared:
     Raises
     ------
     StructureError
-        If the patient has none of the protocol's targets but boosts, no external contour, or a target that lies
+        If the patient has none of the protocol's targets but boosts, no external contour, or a target lies
         outside it.
     UnknownName
         If there is no such arm, machine or curve.
