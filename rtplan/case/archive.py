@@ -289,13 +289,14 @@ def _case(
         doses=doses("dose", facts.doses),
         registrations=registrations,
         findings=tables.read_findings(folder),
-        notices=_read_notices(folder / "notices.json"),
+        notices=read_notices(folder / "notices.json"),
         history=tuple(record.record() for record in facts.history),
     )
     return Case(patient, doses("dose_sd", facts.spreads), facts.relative_to_gy)
 
 
-def _read_notices(path: Path) -> tuple[Notice, ...]:
+def read_notices(path: Path) -> tuple[Notice, ...]:
+    """Return the notices of a finished out folder; raises FormatError as `read_case`."""
     try:
         return tuple(
             Notice(row["code"], row["severity"], row["message"], row["action"], **row["where"])

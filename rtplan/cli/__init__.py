@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "review": "rtplan.cli.review",
     "serve": "rtplan.cli.serve",
     "view": "rtplan.cli.view",
+    "diff": "rtplan.cli.diff",
     "models": "rtplan.cli.models",
     "report": "rtplan.cli.report",
 }
