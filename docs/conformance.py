@@ -49,8 +49,12 @@ from rtplan.io import deidentify as deidentifier
 from rtplan.io import header as hd
 from rtplan.io.confidentiality.profile import CLAIMS, EDITION, Rule, table
 from rtplan.io.image import read_series
+from rtplan.io.network.contexts import COMMITMENT, PLAIN, VERIFICATION, stored_classes, syntaxes_of
+from rtplan.io.network.parties import Limits
+from rtplan.io.network.references import CLASS_CONFLICT, NO_SUCH
 from rtplan.io.patient_write import Export, write_patient
 from rtplan.resources import names as on_shelf
+from rtplan.service.node import courier, store
 
 PAGE = Path(__file__).resolve().parent / "dicom-conformance.md"
 TEMPLATE = PAGE.with_name("conformance.template")
@@ -79,7 +83,7 @@ WRITTEN = {
     "Spatial Registration": "REG.dcm",
     "Segmentation": "SEG.dcm",
     "Parametric Map": "PM.dcm",
-    "Comprehensive 3D SR": "SR.dcm",
+    "Comprehensive SR": "SR.dcm",
     "Encapsulated PDF": "PDF.dcm",
 }
 SHAPE = (4, 12, 14)
@@ -317,6 +321,42 @@ def _done(rule: Rule) -> str:
     return {"X": "removed", "Z": "emptied", "D": "dummy", "U": "new UID"}[rule.action]
 
 
+#: Services of the node beside storage, by UID, and our role.
+SERVICES = {
+    VERIFICATION: "SCP; SCU",
+    COMMITMENT: "SCP; SCU",
+    "1.2.840.10008.5.1.4.1.2.2.1": "SCU (C-FIND)",
+    "1.2.840.10008.5.1.4.1.2.2.2": "SCU (C-MOVE)",
+    "1.2.840.10008.5.1.4.1.2.2.3": "SCU (C-GET)",
+}
+
+
+def service_lines() -> Iterator[str]:
+    """Yield the services of the node beside storage."""
+    yield from ("| service | UID | role |", "|---|---|---|")
+    for uid, role in SERVICES.items():
+        yield f"| {UID(uid).name} | {uid} | {role} |"
+
+
+def stored_lines() -> Iterator[str]:
+    """Yield the classes that are stored, and in which transfer syntaxes."""
+    yield from ("| SOP class | UID | transfer syntaxes |", "|---|---|---|")
+    for uid, kind in stored_classes().items():
+        more = " and compressed" if len(syntaxes_of(kind)) > len(PLAIN) else ""
+        yield f"| {UID(uid).name} | {uid} | uncompressed{more} |"
+    yield from ("", "Uncompressed: " + ", ".join(UID(syntax).name for syntax in PLAIN) + ".")
+    compressed = [UID(syntax).name for syntax in syntaxes_of("MR") if syntax not in PLAIN]
+    yield from ("", "Compressed: " + ", ".join(compressed) + ".")
+
+
+def status_lines() -> Iterator[str]:
+    """Yield the statuses of a C-STORE response."""
+    yield from ("| status | comment |", "|---|---|")
+    yield f"| {store.SUCCESS[0]:04X} | stored, or stored before with the same data set |"
+    for code, comment in store.FAILURES:
+        yield f"| {code:04X} | {comment} |"
+
+
 def charset_lines() -> Iterator[str]:
     """Yield the character sets."""
     listed = ", ".join(f"`{name or '(none: ISO 646)'}`" for name in sorted(python_encoding))
@@ -339,11 +379,22 @@ def page() -> str:
             "profiles": profile_lines(),
             "claims": (f"- {meaning} ({code} DCM)" for code, meaning in CLAIMS.items()),
             "actions": action_lines(),
+            "services": service_lines(),
+            "stored": stored_lines(),
+            "statuses": status_lines(),
         }
         text = TEMPLATE.read_text(encoding="utf-8")
         for name, lines in parts.items():
             text = text.replace(f"{{{{ {name} }}}}", "\n".join(lines).strip())
     facts = {"edition": EDITION, "count": str(len(table())), "taken": ", ".join(deidentifier.CLASSES)}
+    facts |= {
+        "pdu": str(Limits().pdu_bytes),
+        "associations": str(Limits().associations),
+        "together": str(courier.TOGETHER),
+        "final": ", ".join(f"{code:04X}" for code in courier.FINAL if code > 0) + " and a refused context",
+        "nosuch": f"{NO_SUCH:04X}",
+        "conflict": f"{CLASS_CONFLICT:04X}",
+    }
     for name, fact in facts.items():
         text = text.replace(f"{{{{ {name} }}}}", fact)
     return text

@@ -8,8 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rtplan.errors import FormatError
 from rtplan.service.node.addresses import callers_of
 from rtplan.service.node.config import NodeConfig, PeerSettings, RuleSettings
+from rtplan.service.node.journal import AUDIT_FILE, broken_lines
 from rtplan.service.node.node import Node, contexts_of
 
 
@@ -19,6 +21,13 @@ def checked(config: NodeConfig) -> None:
         rule.case_settings(config.node.device)
     callers_of(config.peer)
     contexts_of(config.node)
+    trail = config.node.folder / AUDIT_FILE
+    if trail.is_file() and (count := broken_lines(trail)):
+        raise FormatError(
+            f"{count} lines of the audit trail do not follow from the line before.",
+            where=str(trail),
+            action="compare it with a copy; a single one can be a crash, others were changed or taken out.",
+        )
 
 
 def print_node(config: NodeConfig, node: Node | None) -> None:

@@ -17,7 +17,7 @@ from pynetdicom.dsutils import encode
 
 from rtplan.errors import NetworkError
 from rtplan.io import header as hd
-from rtplan.io.network.scu import Series
+from rtplan.io.network.retrieving import Series
 
 # its log lines bear addresses with UIDs
 logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL + 1)

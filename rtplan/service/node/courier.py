@@ -12,7 +12,7 @@ from typing import Protocol
 from rtplan.errors import DicomError, NetworkError
 from rtplan.io.modules import Stamp
 from rtplan.io.network.references import Reference
-from rtplan.io.network.scu import Item
+from rtplan.io.network.storing import Item
 from rtplan.service.node.jobs import Desk, wait_s
 from rtplan.service.node.metrics import Counters
 

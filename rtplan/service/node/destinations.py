@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rtplan.errors import FormatError, NetworkError
-from rtplan.io.network import scu
+from rtplan.io.network import storing
+from rtplan.io.network.calling import Calling
 from rtplan.io.network.parties import Peer
 from rtplan.io.network.references import Reference
-from rtplan.io.network.scu import Calling, Item
+from rtplan.io.network.storing import Item
 from rtplan.service.node.config import NodeSettings, PeerSettings, WebSettings
 from rtplan.service.node.courier import Committed, Tell
 
@@ -33,15 +34,15 @@ class DicomDestination:
 
     def send(self, items: Sequence[Item], tell: Tell) -> None:
         """Send by C-STORE."""
-        scu.send(self.calling, self.peer, items, tell)
+        storing.send(self.calling, self.peer, items, tell)
 
     def ask(self, transaction: str, references: Sequence[Reference], committed: Committed) -> None:
         """Ask for storage commitment."""
-        scu.ask_to_keep(self.calling, self.peer, transaction, references, committed)
+        storing.ask_to_keep(self.calling, self.peer, transaction, references, committed)
 
     def report(self, transaction: str, kept: Sequence[Reference], lost: Sequence[Reference]) -> None:
         """Answer a request for storage commitment."""
-        scu.report_kept(self.calling, self.peer, transaction, {"kept": kept, "lost": lost})
+        storing.report_kept(self.calling, self.peer, transaction, {"kept": kept, "lost": lost})
 
 
 @dataclass(frozen=True, eq=False)

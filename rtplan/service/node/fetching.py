@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rtplan.errors import NetworkError
-from rtplan.io.network import scu
+from rtplan.io.network import retrieving
+from rtplan.io.network.answers import Incoming
+from rtplan.io.network.calling import Calling
 from rtplan.io.network.parties import Caller, Peer
-from rtplan.io.network.scp import Incoming
-from rtplan.io.network.scu import Calling, Series
+from rtplan.io.network.retrieving import Series
 from rtplan.io.network.spool import Spool, SpoolPlace, head_of
 from rtplan.service.node.config import FetchSettings
 from rtplan.service.node.store import SUCCESS, Store
@@ -55,14 +56,14 @@ class Fetcher:
         if asked.by == "web":
             return self._by_web(asked, study_uid)
         peer = self._peers[asked.source]
-        wanted = _wanted(asked, scu.find_series(self._calling, peer, study_uid))
+        wanted = _wanted(asked, retrieving.find_series(self._calling, peer, study_uid))
         return sum(self._series(asked, peer, series) for series in wanted)
 
     def _series(self, asked: FetchSettings, peer: Peer, series: Series) -> int:
         if asked.by == "move":
-            moved = scu.move(self._calling, peer, series)
+            moved = retrieving.move(self._calling, peer, series)
         else:
-            moved = scu.get(self._calling, peer, series, self._taker(asked.source))
+            moved = retrieving.get(self._calling, peer, series, self._taker(asked.source))
         if moved.failed or (series.count is not None and moved.completed < series.count):
             raise NetworkError(
                 f"Not all objects of a series came from {asked.source} ({moved.failed} failed)."
@@ -81,7 +82,7 @@ class Fetcher:
                 count += 1
         return count
 
-    def _taker(self, source: str) -> scu.Take:
+    def _taker(self, source: str) -> retrieving.Take:
         def take(class_uid: str, sop_uid: str, syntax: str, content: bytes) -> int:
             spool = Spool(self._place, head_of(class_uid, sop_uid, syntax))
             try:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 from rtplan.errors import OutputError
+from rtplan.io.network.calling import Calling
+from rtplan.io.network.listener import Door, Listener
 from rtplan.io.network.parties import MIB, Limits
-from rtplan.io.network.scp import Door, Listener
-from rtplan.io.network.scu import Calling
 from rtplan.io.network.spool import SpoolPlace
 from rtplan.io.network.tls import Certificates, client_context, server_context
 from rtplan.service.node.addresses import callers_of

@@ -6,9 +6,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from rtplan.io.network.answers import Callbacks, Incoming
 from rtplan.io.network.parties import Caller
 from rtplan.io.network.references import Reference
-from rtplan.io.network.scp import Callbacks, Incoming
 from rtplan.service.node.addresses import Callers
 from rtplan.service.node.journal import Journal
 from rtplan.service.node.metrics import Counters

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rtplan.errors import RtplanError
 from rtplan.io.network.facts import facts_of
-from rtplan.io.network.scu import Item
+from rtplan.io.network.storing import Item
 from rtplan.service.node.config import RuleSettings
 from rtplan.service.node.jobs import SNAPSHOT, WORK, Desk
 from rtplan.service.node.metrics import Counters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import threading
 import time
@@ -11,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rtplan.errors import DicomError
+from rtplan.io.network.answers import Incoming
 from rtplan.io.network.contexts import stored_classes
 from rtplan.io.network.facts import Facts, content_of, facts_of
 from rtplan.io.network.references import CLASS_CONFLICT, NO_SUCH, Reference
-from rtplan.io.network.scp import Incoming
 from rtplan.io.network.spool import SUFFIX
 from rtplan.service.node.committer import Committer, Entry, Row, sync_folder, write
 from rtplan.service.node.database import Database
@@ -28,7 +27,7 @@ SUCCESS = (0x0000, "")
 FULL, TOO_LARGE = (0xA700, "the disk is full"), (0xA701, "larger than this node takes")
 OTHER_OBJECT, OTHER_BYTES = (0xA900, "not what the command says"), (0xC111, "UID is stored with other bytes")
 UNREADABLE, NO_CLASS = (0xC000, "cannot be read"), (0x0122, "class is not taken")
-_UID = re.compile(r"[0-9][0-9.]{0,63}")
+FAILURES = (FULL, TOO_LARGE, OTHER_OBJECT, OTHER_BYTES, UNREADABLE, NO_CLASS)
 _STRIPES = 64
 
 

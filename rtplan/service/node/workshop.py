@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from rtplan.io.network.calling import Calling
 from rtplan.io.network.parties import Caller
 from rtplan.io.network.references import Reference
-from rtplan.io.network.scu import Calling
 from rtplan.io.network.spool import SpoolPlace
 from rtplan.service.node.courier import Courier
 from rtplan.service.node.destinations import DicomDestination, WebDestination, peer_of, web_peer_of

@@ -230,6 +230,16 @@ def test_the_trail_shows_what_was_changed_or_taken_out(tmp_path):
     assert numbers == [7]
 
 
+def test_check_counts_lines_of_the_trail_that_do_not_follow(tmp_path, capsys):
+    path = write_config(tmp_path)
+    with running(path) as node:
+        trail = node.folder / "audit.jsonl"
+    assert leave("serve", "--config", path, "--check") == 0
+    trail.write_bytes(b"".join(trail.read_bytes().splitlines(keepends=True)[1:]))
+    assert leave("serve", "--config", path, "--check") == 1
+    assert "1 lines of the audit trail" in capsys.readouterr().err
+
+
 def test_the_first_rule_that_fits_wins(tmp_path):
     rules = load_config(
         write_config(

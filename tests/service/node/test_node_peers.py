@@ -13,8 +13,9 @@ import pydicom
 import pytest
 
 from rtplan.io.network import web
+from rtplan.io.network.calling import Calling, echo
 from rtplan.io.network.parties import Peer
-from rtplan.io.network.scu import Calling, echo, find_series
+from rtplan.io.network.retrieving import find_series
 from rtplan.io.network.web import WebPeer
 from rtplan.io.patient import write_patient
 from rtplan.phantom.cohort import make_patient

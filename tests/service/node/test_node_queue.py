@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from rtplan.io.network.facts import facts_of
-from rtplan.io.network.scu import Item
+from rtplan.io.network.storing import Item
 from rtplan.service.node.runner import send_later
 
-from .conftest import entity, free_port, running, stored, wait_for, write_config
+from .conftest import NodeProcess, entity, free_port, running, stored, wait_for, write_config
 from .peers import Archive
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector
@@ -40,15 +40,16 @@ def states(node, table="job"):
     return [row["state"] for row in node.database.all(f"SELECT state FROM {table}")]
 
 
-def workers():
-    """Return the processes that run a job for this process."""
+def workers(parent=None):
+    """Return the processes that run a job for a process, this one when none is given."""
+    parent = parent or os.getpid()
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
             command, stat = (place / "cmdline").read_bytes(), (place / "stat").read_text()
         except OSError:
             continue
-        if b"rtplan.service.node.worker" in command and int(stat.rsplit(")")[-1].split()[1]) == os.getpid():
+        if b"rtplan.service.node.worker" in command and int(stat.rsplit(")")[-1].split()[1]) == parent:
             found.append(int(place.name))
     return found
 
@@ -75,6 +76,20 @@ def test_a_crash_a_stop_and_a_refusal_of_the_pipeline(tmp_path, objects):
     log = (tmp_path / "log.txt").read_text()
     assert "signal 9" in log
     assert "Secret" not in log
+
+
+def test_the_pipeline_ends_with_a_killed_node_and_runs_again(tmp_path, objects):
+    node = NodeProcess(write_config(tmp_path, rest=RULE, port=free_port())).start()
+    push(node, objects)
+    (worker,) = wait_for(lambda: workers(node.process.pid))
+    node.kill()
+    wait_for(lambda: not Path(f"/proc/{worker}").exists())
+    node.start()
+    wait_for(lambda: workers(node.process.pid))
+    held = entity().associate("127.0.0.1", node.port, ae_title="RTPLAN")  # a stop waits for nobody
+    assert held.is_established
+    assert node.stop() == 0
+    assert "jobs run again count=1" in (tmp_path / "log.txt").read_text()
 
 
 def test_a_study_that_never_gets_quiet_is_given_up_and_one_without_a_rule_is_kept(tmp_path, objects):

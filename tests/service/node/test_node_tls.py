@@ -12,9 +12,10 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from rtplan.errors import FormatError, NetworkError
+from rtplan.io.network.calling import Calling, echo
 from rtplan.io.network.facts import facts_of
 from rtplan.io.network.parties import Limits, Peer
-from rtplan.io.network.scu import Calling, Item, echo, send
+from rtplan.io.network.storing import Item, send
 from rtplan.io.network.tls import Certificates, client_context
 from rtplan.service.node.config import load_config
 from rtplan.service.node.node import Node
