@@ -169,7 +169,7 @@ def _written(
 
 def _write(folder: Path, patient: Patient, manifest: Manifest, place: Place) -> None:
     provenance = as_plain(manifest)
-    told, _ = discreet(_with_near_files(patient, place.folder), {})
+    told, _ = discreet(with_near_files(patient, place.folder), {})
     curves = curves_of(told)
     case = write_case(told, folder)
     tables.write_curves(curves, folder / "dvh", base_gy=case.base_gy)
@@ -184,7 +184,7 @@ def _write(folder: Path, patient: Patient, manifest: Manifest, place: Place) -> 
     tables.write_json(folder / "manifest.json", provenance | {"outputs": as_plain_outputs(folder)})
 
 
-def _with_near_files(patient: Patient, folder: Path) -> Patient:
+def with_near_files(patient: Patient, folder: Path) -> Patient:
     """Return the patient whose notices name files as seen from the folder, or by their names alone."""
     notices = tuple(
         notice if notice.file is None else replace(notice, file=_near(notice.file, folder))

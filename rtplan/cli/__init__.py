@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "dvh": "rtplan.cli.dvh",
     "dose": "rtplan.cli.dose",
     "plan": "rtplan.cli.plan",
+    "spacer": "rtplan.cli.spacer",
     "phantom": "rtplan.cli.phantom",
     "synct": "rtplan.cli.synct",
     "train": "rtplan.cli.train",

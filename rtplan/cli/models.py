@@ -19,12 +19,15 @@ SHELVES = {
     "tcp": "models/tcp",
     "beams": "models/beams",
     "curves": "models/curves",
+    "spacer": "models/spacer",
 }
 
 
 def command(
     words: list[str] = typer.Argument(
-        None, metavar="[networks|ntcp|tcp|beams|curves] [show NAME]", help="A kind, and what to show of it."
+        None,
+        metavar="[networks|ntcp|tcp|beams|curves|spacer] [show NAME]",
+        help="A kind, and what to show of it.",
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:

@@ -246,7 +246,7 @@ def _ruled(
     """Return what a rule says, and how its dose was converted."""
     if rule.metric == "NTCP":
         if rule.model not in budgets:
-            return judge(rule, 0.0, None, None, decides=decides), ""
+            return judge(rule, None, None, None, decides=decides), ""
         (before, after), budget = budgets[rule.model or ""]
         interval = None
         if budget.interval95 is not None:
@@ -259,7 +259,7 @@ def _ruled(
     try:
         values = [value(dvh, found.metric).value for dvh in pair.dvhs(rule.structure)]
     except RtplanError:
-        return judge(rule, 0.0, None, None, decides=decides), found.said
+        return judge(rule, None, None, None, decides=decides), found.said
     spread = _spread(pair, rule.structure, found.metric)
     interval = None
     if spread is not None and values[0] > 0.0:
@@ -287,7 +287,8 @@ def _of_rule(pair: Pair, judged: Judged, said: str) -> Finding:
         )  # fmt: skip
     return _finding(
         pair, arm=ARM, reference_arm=pair.arm, quantity="difference", value=judged.value,
-        interval95=judged.interval95, interval_method=None if pair.gels is None else pair.gels.method,
+        interval95=judged.interval95,
+        interval_method=None if pair.gels is None or judged.interval95 is None else pair.gels.method,
         verdict=_VERDICT[judged.answer] if judged.decides else "none", detail=detail, **kind,
     )  # fmt: skip
 

@@ -190,7 +190,7 @@ def translated(rule: Rule, fractions: int) -> Translated:
 
 def judge(
     rule: Rule,
-    baseline: float,
+    baseline: float | None,
     benefit: float | None,
     interval95: tuple[float, float] | None,
     *,
@@ -201,8 +201,8 @@ def judge(
     Parameters
     ----------
     rule : Rule
-    baseline : float
-        The metric without a spacer, %.
+    baseline : float or None
+        The metric without a spacer, %; None: not evaluable.
     benefit : float or None
         In the rule's unit (`benefit_of`); None: not evaluable.
     interval95 : tuple or None
@@ -212,15 +212,21 @@ def judge(
 
     Notes
     -----
-    *Benefits* where the whole interval reaches the threshold, *does not* where none of it does.
+    *Benefits* where the whole interval reaches the threshold, *does not* where none of it does. A rule on
+    the baseline has no interval.
     """
+    nothing = Judged(rule, "not_evaluable", None, None, decides, "there is nothing to compare")
+    if baseline is None:
+        return nothing
     if rule.baseline_at_least is not None and baseline < rule.baseline_at_least:
         said = f"{baseline:.2f} % without a spacer is below {rule.baseline_at_least:g} %: nothing to gain"
         return Judged(rule, "does_not", benefit, interval95, decides, said)
     if benefit is None:
-        return Judged(rule, "not_evaluable", None, None, decides, "there is nothing to compare")
-    if rule.form == "baseline":
-        interval95 = interval95 or (benefit, benefit)
+        return nothing
+    if rule.form == "baseline":  # of the plan as it is: nothing is compared, nothing drawn
+        told: Answer = "benefits" if benefit >= rule.at_least else "does_not"
+        said = f"{benefit:.2f} {rule.unit}, wanted at least {rule.at_least:g}"
+        return Judged(rule, told, benefit, None, decides, said)
     if interval95 is None:
         return Judged(rule, "cannot_tell", benefit, None, decides, "the benefit has no interval")
     low, high = interval95

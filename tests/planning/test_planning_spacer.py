@@ -58,6 +58,8 @@ def test_next_to_nothing_cannot_fall_and_no_interval_tells_nothing() -> None:
     assert judge(RELATIVE, 1.0, 90.0, (80.0, 100.0), decides=True).answer == "benefits"
     assert judge(ABSOLUTE, 8.0, 5.0, None, decides=True).answer == "cannot_tell"
     assert judge(ABSOLUTE, 8.0, None, None, decides=True).answer == "not_evaluable"
+    assert judge(RELATIVE, None, None, None, decides=True).answer == "not_evaluable"
+    assert judge(RELATIVE, 0.0, None, None, decides=True).answer == "does_not"
 
 
 def test_benefits_in_the_rules_units() -> None:
