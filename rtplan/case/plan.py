@@ -17,6 +17,7 @@ from rtplan.case.curves import curves_of
 from rtplan.case.manifest import DataFile, Manifest, records, versions
 from rtplan.case.outfolder import refuse_occupied, whole
 from rtplan.case.plan_findings import (
+    as_given,
     boost_finding,
     cover_findings,
     delivery_findings,
@@ -109,7 +110,7 @@ def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None
         say("Write, read back and calculate what was written")
         patient = _written(folder, patient, prepared, made)
         say("Evaluate")
-        patient = _judged(patient, protocol, prepared, made)
+        patient = judged(patient, protocol, prepared, made)
         _report(folder, patient, place, settings)
     return patient
 
@@ -197,13 +198,14 @@ def whole_grid(patient: Patient, prepared: Prepared) -> Grid:
     return dose_grid(body, targets, spacing, organs)
 
 
-def _judged(patient: Patient, protocol: Protocol, prepared: Prepared, made: Made) -> Patient:
+def judged(patient: Patient, protocol: Protocol, prepared: Prepared, made: Made) -> Patient:
     """Add what the protocol asks of the dose, its risks, and what only a plan can say."""
     on_plan = _on_planned_grid(patient.doses[prepared.arm], prepared)
     own = [*made.findings, *limit_findings(prepared, on_plan), *cover_findings(prepared, on_plan)]
     if made.delivered is not None:
         own += loss_findings(prepared, made.outcome.dose, on_plan)
     patient = EstimateOutcome(protocol)(EvaluateProtocol(protocol)(patient))
+    own = [as_given(f, patient.findings, prepared.arm) for f in own]
     told = (replace(f, patient=patient.key, arm=prepared.arm) for f in own)
     return patient.with_findings(*told)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -9,7 +12,7 @@ from rtplan.domain import ClinicalPlan, Dose, Finding
 from rtplan.domain.finding import Verdict
 from rtplan.dosimetry.gamma import GammaSettings, gamma
 from rtplan.errors import DoseError
-from rtplan.planning.boost import Boost
+from rtplan.planning.boost import PART, Boost
 from rtplan.planning.delivery import seconds_of
 from rtplan.planning.machine import Machine
 from rtplan.planning.objective import excess_gy
@@ -30,8 +33,10 @@ def boost_finding(boost: Boost, source: str) -> Finding:
     ``coverage`` of the other targets, or ``reach``: the lesion itself could not be heated so far.
     """
     held = "prescription" if boost.bound_by_prescription else _held(boost)
+    own = f"{boost.target}: up to {boost.prescribed_gy:g} Gy ({source})"
     detail = {
         "bound_by": held,
+        "raising_by_2_gy_breaks": [own] if held == "prescription" else _named(boost),
         "next_gy": boost.next_gy,
         "permitted_gy": round(boost.permitted_gy, 2),
         "broken": [_plain(b) for b in boost.broken],
@@ -52,6 +57,29 @@ def boost_finding(boost: Boost, source: str) -> Finding:
         verified=True,
         detail=detail,
     )
+
+
+def as_given(finding: Finding, told: Iterable[Finding], arm: str) -> Finding:
+    """Return the finding of a boost with the aim that the written plan's DVH reaches; others as they are.
+
+    Parameters
+    ----------
+    finding : Finding
+        Of `boost_finding`, or another.
+    told : iterable of Finding
+        With the boost's D98% on the arm.
+    """
+    d98 = next((f.value for f in told if _is_d98(f, finding.structure, arm)), None)
+    if finding.metric != "Boost[Gy]" or d98 is None:
+        return finding
+    reached = min(d98 / PART, float((finding.limit or "").split()[-1]))
+    detail = {**finding.detail, "optimised_gy": finding.value, "d98_gy": round(d98, 3)}
+    return replace(finding, value=round(reached, 3), detail=detail)
+
+
+def _is_d98(finding: Finding, structure: str | None, arm: str) -> bool:
+    about = (finding.metric, finding.structure, finding.arm, finding.quantity)
+    return about == ("D98%[Gy]", structure, arm, "value")
 
 
 def limit_findings(prepared: Prepared, dose: Dose) -> list[Finding]:
@@ -120,6 +148,15 @@ def cover_findings(prepared: Prepared, dose: Dose) -> list[Finding]:
             )
         )
     return found
+
+
+def _named(boost: Boost) -> list[str]:
+    """Return what the next rung breaks, in words."""
+    found = [f"{b.organ}: {b.limit.name} by {b.excess_gy:.2f} Gy ({b.limit.source})" for b in boost.broken]
+    found += [f"{name}: 95 % of its dose to 95 % of it" for name in boost.cold]
+    return found or [
+        f"{boost.target}: 98 % of it cannot get 95 % of {boost.next_gy or 0.0:g} Gy beside its PTV"
+    ]
 
 
 def _held(boost: Boost) -> str:

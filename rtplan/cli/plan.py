@@ -105,9 +105,5 @@ def command(
 def _tell(patient: Patient) -> None:
     for finding in patient.findings:
         if finding.metric == "Boost[Gy]":
-            detail = finding.detail
-            broken = ", ".join(f"{b['organ']}: {b['limit']}" for b in detail["broken"])
-            typer.echo(
-                f"Boost {finding.structure}: {finding.value:g} Gy, held by {detail['bound_by']}"
-                + (f"; {detail['next_gy']:g} Gy would break {broken}." if broken else ".")
-            )
+            breaks = "; ".join(finding.detail["raising_by_2_gy_breaks"])
+            typer.echo(f"Boost {finding.structure}: {finding.value:g} Gy; 2 Gy more would break {breaks}.")

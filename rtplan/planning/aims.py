@@ -42,6 +42,10 @@ FAR, FALL_MM = 0.45, 14.0
 NEAR_MM = 15.0
 #: Part of each target that must get 95 % of its dose before a round is the last.
 COVERAGE = 0.975
+#: Part of a boost that must get 95 % of its dose, once limits and other targets are served.
+BOOSTED = 0.99
+#: Weight beyond which no target's term grows.
+HEAVIEST = 3000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +163,14 @@ class Aims:
                 )
         covered = self.coverage(dose)
         for i, (name, target) in enumerate(self.targets.items(), start=len(self.organs)):
-            if target.to != "up_to" and covered[name] < COVERAGE and terms[i].weight < 3000.0:
+            if target.to != "up_to" and covered[name] < COVERAGE and terms[i].weight < HEAVIEST:
                 changed = True
                 new[i] = terms[i].heavier(2.0)
+        if not changed:  # limits and targets are served: the boosts' turn
+            for i, (name, target) in enumerate(self.targets.items(), start=len(self.organs)):
+                if target.to == "up_to" and covered[name] < BOOSTED and terms[i].weight < HEAVIEST:
+                    changed = True
+                    new[i] = terms[i].heavier(2.0)
         return tuple(new), changed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from rtplan.domain.nomenclature import EXTERNAL
 from rtplan.dosimetry.parameters import ParameterSet, load_set
 from rtplan.dosimetry.protocol import Protocol, TargetDose
 from rtplan.errors import StructureError, UnknownName
-from rtplan.imaging.contour import mask_on
+from rtplan.imaging.contour import fraction_on, mask_on
 from rtplan.planning.aims import Organ, Target
 from rtplan.planning.around import centre_of, dose_grid
 from rtplan.planning.beam import load_beam
@@ -23,6 +24,9 @@ from rtplan.planning.optimise import Task, demand_inside
 
 #: Organs that are spared though no goal names them.
 ALWAYS = ("Rectum", "Bladder", "Urethra")
+
+#: A voxel of the dose grid belongs to a target when so large a part of it does.
+TOUCHED = MappingProxyType({"target": 0.2, "boost": 0.02})
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def prepare(patient: Patient, protocol: Protocol, means: Means) -> Prepared:
             raise StructureError(f"The target {name} does not lie on the image {arm}.", where=name)
         demand_inside(name, mask.array, body.array)
     grid = dose_grid(body, list(on_image.values()), means.grid_mm)
-    targets = {e.target: Target(_mask(patient, e.target, grid), e.dose_gy, e.to) for e in wanted}
+    targets = {e.target: Target(_touched(patient, e, grid), e.dose_gy, e.to) for e in wanted}
     leading = next(entry.target for entry in wanted if entry.to != "up_to")
     organs = organs_of(patient, protocol, targets, means)
     task = Task(targets, organs, protocol.fractions, centre_of(on_image[leading]))
@@ -185,6 +189,12 @@ def _models(protocol: Protocol) -> dict[str, tuple[ParameterSet, ...]]:
 def _volume_cc(patient: Patient, name: str) -> float:
     grid = patient.images[patient.arms[0]].grid
     return float(mask_on(patient.structure(name), grid).array.sum()) * grid.voxel_cc
+
+
+def _touched(patient: Patient, entry: TargetDose, grid: Grid) -> Mask:
+    """Return the voxels that a target fills in part: a DVH sees the rim that voxel centres miss."""
+    least = TOUCHED["boost" if entry.to == "up_to" else "target"]
+    return Mask(grid, fraction_on(patient.structure(entry.target), grid) >= least)
 
 
 def _mask(patient: Patient, name: str, grid: Grid) -> Mask:
