@@ -69,7 +69,7 @@ def clients(site: Site, limits: Limits, device: str = "cpu") -> Iterator[Client]
             yield client
         return
     with dask.config.set(CONFIG):
-        jobs = None if site.slurm is None else cluster_of(load_jobs(site.slurm))
+        jobs = None if site.slurm is None else cluster_of(load_jobs(site.slurm), dashboard=site.dashboard)
         with jobs or _local(site, limits, device) as cluster, Client(cluster) as client:
             client.register_plugin(OneThread(own=True))
             yield client

@@ -27,9 +27,11 @@ class Gauge:
         self._now: tuple[str, float] | None = None
 
     def say(self, text: str) -> None:
-        """End the part before and begin the one that the text names."""
+        """End the part before and begin the one that the text names; a step that is left out is none."""
         self._close()
-        self._now = (text.split(":")[0], time.perf_counter())
+        name, _, more = text.partition(":")
+        if not more.startswith(" left out"):
+            self._now = (name, time.perf_counter())
 
     def read(self, outcome: Outcome) -> Outcome:
         """Return the outcome with what was measured; frees what the patient left behind."""

@@ -40,6 +40,9 @@ class Jobs(BaseModel):
         Lines of the job's script before the worker starts (``module load …``).
     directives : tuple of str
         Further lines for the queue (``--constraint=…``).
+    tls_directory : str
+        A folder that all nodes see and only its owner may read. Where it is given, scheduler and workers talk
+        by TLS, with keys made for this batch alone and put there for the jobs.
     python : str
         Interpreter of the workers; empty: this one, which must be there on the nodes too.
     """
@@ -61,6 +64,7 @@ class Jobs(BaseModel):
     log_directory: str = ""
     prologue: tuple[str, ...] = ()
     directives: tuple[str, ...] = ()
+    tls_directory: str = ""
     python: str = ""
 
 
@@ -86,10 +90,20 @@ def load_jobs(path: Path) -> Jobs:
         ) from None
 
 
-def cluster_of(jobs: Jobs) -> JobQueueCluster:
-    """Return the cluster of a file; its jobs are submitted at once and end with it."""
+def cluster_of(jobs: Jobs, *, submit: bool = True, dashboard: int = 0) -> JobQueueCluster:
+    """Return the cluster of a file; its jobs are submitted at once and end with it.
+
+    Parameters
+    ----------
+    submit : bool
+        Whether jobs are asked for; without, only `job_script` says what they would be.
+    dashboard : int
+        Port of the dashboard; 0: any free one.
+    """
     kind = {"slurm": SLURMCluster, "pbs": PBSCluster}[jobs.system]
-    return kind(n_workers=jobs.jobs * jobs.processes, **options_of(jobs))
+    count = jobs.jobs * jobs.processes if submit else 0
+    page = {"dashboard_address": f"127.0.0.1:{dashboard}"}  # not for the whole network; reach it by ssh -L
+    return kind(n_workers=count, scheduler_options=page, **options_of(jobs))
 
 
 def options_of(jobs: Jobs) -> dict[str, Any]:
@@ -115,6 +129,8 @@ def options_of(jobs: Jobs) -> dict[str, Any]:
         "worker_extra_args": ["--resources", f'"{tokens}"'],
         "job_name": "rtplan-batch",
     }
+    if jobs.tls_directory:
+        told |= {"security": True, "shared_temp_directory": jobs.tls_directory}
     return told | ({"python": jobs.python} if jobs.python else {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def run_batch(
                     tell(f"Dashboard: {client.dashboard_link or 'none'}")
                     plan = plan_of(client, settings, split=split)
                     Drive(client, plan, manifest, {m.number: m for m in members}, order, tell).run()
-            state = manifest.state()
+            state = replace(manifest.state(), running=False)
             _clear(out)
             write_results(out, state)
         finally:

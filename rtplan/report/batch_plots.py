@@ -22,10 +22,10 @@ _MOST = 12
 def parts_picture(taken: Mapping[str, Float]) -> Picture:
     """Return one bar per part: median seconds, with a line from the smallest to the largest."""
     names = list(taken)
-    height = 12.0 + 5.0 * len(names)
+    height = 16.0 + 5.0 * len(names)
     with style():
         figure = empty_figure(WIDTH_MM, height)
-        axes = figure.add_axes((0.19, 9.0 / height, 0.79, 1.0 - 11.0 / height))
+        axes = figure.add_axes((0.19, 12.0 / height, 0.79, 1.0 - 14.0 / height))
         for rank, name in enumerate(names):
             seconds = taken[name]
             axes.barh(rank, float(np.median(seconds)), color=COLOURS[1], height=0.6)
