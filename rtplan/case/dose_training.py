@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rtplan.io.datasets.openkbp import openkbp_paths, read_openkbp
+from rtplan.learning import together
 from rtplan.learning.dose_job import DoseJob
 from rtplan.learning.dose_settings import DoseData, DoseSettings
 from rtplan.learning.doses import DoseCase, dose_case_of
@@ -24,6 +25,8 @@ def train_dose_from(
 ) -> Path:
     """Gather the patients of the settings and train; return the path of the new ``model.toml``.
 
+    Started by ``torchrun`` on several processes, these train together, each on its own card with ``cuda``.
+
     Parameters
     ----------
     begin_with : str, optional
@@ -37,13 +40,19 @@ def train_dose_from(
         If the weights to begin with are of another network.
     """
     weights = None if begin_with is None else load_model(begin_with).network.state_dict()
-    learned, held_out = [], []
-    for data in settings.data:
-        kept, apart = gather_cases(data, report)
-        learned += kept
-        held_out += apart
-    job = DoseJob(settings, learned, held_out)
-    return learn(settings, job, out, resume=resume, device=device, weights=weights, report=report)
+    with together.joined(device) as own:
+        report = report if together.rank() == 0 else _nothing
+        learned, held_out = [], []
+        for data in settings.data:
+            kept, apart = gather_cases(data, report)
+            learned += kept
+            held_out += apart
+        job = DoseJob(settings, learned, held_out)
+        return learn(settings, job, out, resume=resume, device=own, weights=weights, report=report)
+
+
+def _nothing(_: str) -> None:
+    return
 
 
 def gather_cases(

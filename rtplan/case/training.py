@@ -11,6 +11,7 @@ from rtplan.domain import Patient
 from rtplan.errors import FormatError
 from rtplan.imaging.laid import laid_on
 from rtplan.io.datasets.npz import read_folder
+from rtplan.learning import together
 from rtplan.learning.pairs import Pair, load_pair, pair_of, save_pair
 from rtplan.learning.settings import DataSpec, TrainSettings
 from rtplan.learning.train import train
@@ -27,6 +28,8 @@ def train_from(
 ) -> Path:
     """Gather the patients of the settings and train; return the path of the new ``model.toml``.
 
+    Started by ``torchrun`` on several processes, these train together.
+
     Parameters
     ----------
     out : Path
@@ -35,9 +38,18 @@ def train_from(
         Where prepared patients are kept for the next time; ``out/cache`` by default.
     """
     cache = cache or out / "cache"
-    pairs = [(spec.share, gather(spec, settings, cache, report)) for spec in settings.data]
-    validation = [pair for spec in settings.validation for pair in gather(spec, settings, cache, report)]
-    return train(settings, pairs, validation, out, resume=resume, report=report)
+    with together.joined():
+        report = report if together.rank() == 0 else _nothing
+        with together.first_alone():
+            pairs = [(spec.share, gather(spec, settings, cache, report)) for spec in settings.data]
+            held_out = [
+                pair for spec in settings.validation for pair in gather(spec, settings, cache, report)
+            ]
+        return train(settings, pairs, held_out, out, resume=resume, report=report)
+
+
+def _nothing(_: str) -> None:
+    return
 
 
 def gather(

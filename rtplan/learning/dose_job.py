@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rtplan.errors import ModelError
-from rtplan.learning import loss
+from rtplan.learning import loss, together
 from rtplan.learning.dose_settings import DoseSettings
 from rtplan.learning.doses import (
     CHANNELS,
@@ -76,8 +76,9 @@ class DoseJob:
 
     def draw(self, step: int) -> tuple[DoseSample, ...]:
         """Return the batch of a step: each patient once per epoch, in another order, changed at random."""
-        batch = self.settings.optimise.batch
-        return tuple(self._sample(step * batch + turn) for turn in range(batch))
+        places = together.shares(range(self.settings.optimise.batch))
+        whole = self.settings.optimise.batch * together.size()
+        return tuple(self._sample(step * whole + place) for place in places)
 
     def _sample(self, number: int) -> DoseSample:
         settings = self.settings
@@ -99,8 +100,8 @@ class DoseJob:
         """Return what is minimised (the mean over the samples) and its parts in Gy."""
         device = next(run.generator.parameters()).device
         parts = [
-            self._parts(run, DoseSample(one.inputs.to(device), one.dose.to(device)), turn)
-            for turn, one in enumerate(batch)
+            self._parts(run, DoseSample(one.inputs.to(device), one.dose.to(device)), place)
+            for place, one in zip(together.shares(range(len(batch))), batch, strict=True)
         ]
         total, l1, dvh = (torch.stack(terms).mean() for terms in zip(*parts, strict=True))
         return total, {"l1_gy": l1.item() * SCALE_GY, "dvh_gy": dvh.item() * SCALE_GY}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rtplan.errors import ModelError, OutputError
+from rtplan.learning import together
 from rtplan.learning.dose_settings import DoseSettings
 from rtplan.learning.run import Run, begin, finish, finish_soon, go_on, keep, start_from
 from rtplan.learning.settings import TrainSettings
@@ -59,6 +60,11 @@ def learn(
     report : callable
         Called with a line of text at each validation.
 
+    Notes
+    -----
+    Inside `together.joined` every process calls this alike: a step is then made on one batch that is as many
+    times as large as there are processes. The first one validates, writes and logs (its own losses).
+
     Returns
     -------
     Path
@@ -81,19 +87,31 @@ def learn(
         start_from(run, weights)
     if resume:
         go_on(run)
+    together.demand_steps(settings.optimise.hours)
     totals: list[dict[str, float]] = []
     while run.progress < 1.0:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed * 1_000_003 + run.step)
+            torch.manual_seed(settings.seed * 1_000_003 + run.step + together.rank() * 7_368_787)
             totals.append(_step(run, job, job.draw(run.step)))
         run.step += 1
-        if finish_soon(run):
+        if _fall_begins(run):
             report(f"step {run.step}: the final fall of the rate begins")
         if run.step % settings.optimise.validate_every == 0 or run.progress >= 1.0:
-            row = keep(run, totals, job.validate(run.ema), job.score_name)
-            report(", ".join(f"{key} {value}" for key, value in row.items()))
+            if together.rank() == 0:
+                row = keep(run, totals, job.validate(run.ema), job.score_name)
+                report(", ".join(f"{key} {value}" for key, value in row.items()))
             totals = []
-    return finish(run)
+    with together.first_alone():
+        return finish(run) if together.rank() == 0 else out / "model.toml"
+
+
+def _fall_begins(run: Run) -> bool:
+    """Whether the final fall of the rate begins now; the first process looks, and the others follow."""
+    if run.settings.optimise.schedule != "constant":
+        return False
+    begins = finish_soon(run) if together.rank() == 0 else False
+    begins, run.fall = together.told((begins, run.fall))
+    return begins
 
 
 def _step(run: Run, job: Job, batch: Any) -> dict[str, float]:
@@ -105,6 +123,7 @@ def _step(run: Run, job: Job, batch: Any) -> dict[str, float]:
     total, seen = job.loss(run, batch)
     run.optimiser.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
+    total = together.average_gradients(run.generator, total)
     norm = nn.utils.clip_grad_norm_(run.generator.parameters(), run.settings.optimise.clip)
     if torch.isfinite(norm) and torch.isfinite(total):
         run.optimiser.step()

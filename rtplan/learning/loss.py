@@ -9,9 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+#: Makes of one process's sum of weights the mean over the processes that share a batch.
+Over = Callable[[Tensor], Tensor]
 
-def masked_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+
+def _alone(weight: Tensor) -> Tensor:
+    return weight
+
+
+def masked_l1(prediction: Tensor, target: Tensor, weight: Tensor, over: Over = _alone) -> Tensor:
     """Return the weighted mean absolute difference; 0 where no voxel has weight.
+
+    With ``over`` the mean of several processes' results is the weighted mean of the whole batch.
 
     Examples
     --------
@@ -20,15 +29,17 @@ def masked_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     >>> float(masked_l1(a, b, torch.tensor([1.0, 0.0])))
     2.0
     """
-    return ((prediction - target).abs() * weight).sum() / weight.sum().clamp(min=1.0)
+    return ((prediction - target).abs() * weight).sum() / over(weight.sum()).clamp(min=1.0)
 
 
-def masked_square(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def masked_square(prediction: Tensor, target: Tensor, weight: Tensor, over: Over = _alone) -> Tensor:
     """Return the weighted mean squared difference; 0 where no voxel has weight."""
-    return ((prediction - target) ** 2 * weight).sum() / weight.sum().clamp(min=1.0)
+    return ((prediction - target) ** 2 * weight).sum() / over(weight.sum()).clamp(min=1.0)
 
 
-def bone_entropy(prediction: Tensor, target: Tensor, weight: Tensor, bone: float, width: float) -> Tensor:
+def bone_entropy(
+    prediction: Tensor, target: Tensor, weight: Tensor, edge: tuple[float, float], over: Over = _alone
+) -> Tensor:
     """Return the weighted cross-entropy of "this is bone", read off the predicted density.
 
     Its pull on bone that is taken for soft tissue does not fade with the distance, while an L1 is content
@@ -38,24 +49,26 @@ def bone_entropy(prediction: Tensor, target: Tensor, weight: Tensor, bone: float
     ----------
     prediction, target, weight : Tensor
         Densities of one shape, and how much a voxel counts.
-    bone : float
-        Density from which on a voxel is bone; there the chance is one half.
-    width : float
-        Density over which the odds change by e.
+    edge : (float, float)
+        Density from which on a voxel is bone (there the chance is one half), and the density over which the
+        odds change by e.
+    over : callable
+        As in `masked_l1`.
 
     Examples
     --------
     >>> import torch
     >>> at = torch.tensor([0.2])
-    >>> round(float(bone_entropy(at, at, torch.ones(1), 0.2, 0.1)), 4)
+    >>> round(float(bone_entropy(at, at, torch.ones(1), (0.2, 0.1))), 4)
     0.6931
     """
+    bone, width = edge
     odds = (prediction - bone) / width
     entropy = functional.binary_cross_entropy_with_logits(odds, (target >= bone).float(), reduction="none")
-    return (entropy * weight).sum() / weight.sum().clamp(min=1.0)
+    return (entropy * weight).sum() / over(weight.sum()).clamp(min=1.0)
 
 
-def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor, over: Over = _alone) -> Tensor:
     """Return the weighted mean absolute difference of the neighbour differences along z, y and x.
 
     Parameters
@@ -66,7 +79,7 @@ def gradient_l1(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     terms = []
     for axis in (2, 3, 4):
         both = torch.minimum(weight.narrow(axis, 1, weight.shape[axis] - 1), _head(weight, axis))
-        terms.append(masked_l1(prediction.diff(dim=axis), target.diff(dim=axis), both))
+        terms.append(masked_l1(prediction.diff(dim=axis), target.diff(dim=axis), both, over))
     return torch.stack(terms).mean()
 
 

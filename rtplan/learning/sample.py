@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rtplan.errors import ModelError
-from rtplan.learning import augment
+from rtplan.learning import augment, together
 from rtplan.learning.channels import AIR_HU, BONE_HU, HU_SCALE, NORMALISE
 from rtplan.learning.pairs import NOTHING, Pair, unit
 from rtplan.learning.settings import TrainSettings
@@ -63,9 +63,10 @@ class Sampler:
         self.groups = [[_prepare(pair) for pair in group] for _, group in groups]
 
     def draw(self, step: int) -> Sample:
-        """Return the batch of a step."""
-        rng = np.random.default_rng([self.settings.seed, step])
-        ones = [self._one(rng) for _ in range(self.settings.optimise.batch)]
+        """Return the batch of a step; of several processes each draws its own part of one large batch."""
+        places = together.shares(range(self.settings.optimise.batch))
+        seeds = [[self.settings.seed, step, *([place] if place else [])] for place in places]
+        ones = [self._one(np.random.default_rng(seed)) for seed in seeds]
         inputs, ct, weight, both = (torch.stack(parts) for parts in zip(*ones, strict=True))
         return Sample(inputs, ct, weight, both)
 

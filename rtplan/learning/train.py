@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rtplan.learning import loss
+from rtplan.learning import loss, together
 from rtplan.learning.channels import BONE_HU, HU_SCALE
 from rtplan.learning.loop import learn
 from rtplan.learning.pairs import Pair, inputs_of
@@ -68,16 +68,17 @@ class SynctJob:
         settings = self.settings
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.optimise.precision == "bf16"):
             fake = run.generator(batch.inputs)
-        l1 = loss.masked_l1(fake, batch.ct, batch.weight)
-        gradient = loss.gradient_l1(fake, batch.ct, batch.both)
+        l1 = loss.masked_l1(fake, batch.ct, batch.weight, together.mean)
+        gradient = loss.gradient_l1(fake, batch.ct, batch.both, together.mean)
         total = l1 + settings.loss.gradient * gradient
         fade = settings.loss.square_steps
         share = settings.loss.square * (1.0 - (run.step / fade if fade else run.progress))
         if share > 0.0:
-            total = total + share * loss.masked_square(fake, batch.ct, batch.weight)
+            total = total + share * loss.masked_square(fake, batch.ct, batch.weight, together.mean)
         if settings.loss.entropy > 0.0:
             width = settings.loss.entropy_width_hu / HU_SCALE
-            entropy = loss.bone_entropy(fake, batch.ct, batch.both, BONE_HU / HU_SCALE, width)
+            edge = (BONE_HU / HU_SCALE, width)
+            entropy = loss.bone_entropy(fake, batch.ct, batch.both, edge, together.mean)
             total = total + settings.loss.entropy * entropy
         seen = {"l1_hu": l1.item() * HU_SCALE, "gradient": gradient.item(), "adversarial": 0.0, "critic": 0.0}
         if run.critic is not None and run.progress >= settings.loss.adversarial_from:
@@ -104,6 +105,7 @@ def _game(
     verdict = game.critic(told[0].float(), told[1].float())
     run.critic_optimiser.zero_grad(set_to_none=True)
     verdict.backward()  # type: ignore[no-untyped-call]
+    together.average_gradients(critic, verdict)
     if torch.isfinite(nn.utils.clip_grad_norm_(critic.parameters(), 1.0)):
         run.critic_optimiser.step()
     critic.requires_grad_(False)

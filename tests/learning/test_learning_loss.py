@@ -43,12 +43,12 @@ def test_bone_entropy_pulls_on_bone_that_is_far_off_and_leaves_what_is_right():
     bone = torch.tensor([0.8])
     for far in (0.0, -0.5):
         guess = torch.tensor([far], requires_grad=True)
-        entropy = loss.bone_entropy(guess, bone, torch.ones(1), 0.2, 0.1)
+        entropy = loss.bone_entropy(guess, bone, torch.ones(1), (0.2, 0.1))
         odds = (far - 0.2) / 0.1
         assert entropy.item() == pytest.approx(math.log1p(math.exp(-odds)), rel=1e-4)
         entropy.backward()
         assert guess.grad.item() == pytest.approx(-1.0 / (1.0 + math.exp(odds)) / 0.1, rel=1e-3)
     right, soft = torch.tensor([1.2, -0.6]), torch.tensor([0.9, -0.1])
-    assert loss.bone_entropy(right, soft, torch.ones(2), 0.2, 0.1).item() < 1e-3
-    assert loss.bone_entropy(-right, soft, torch.tensor([0.0, 1.0]), 0.2, 0.1).item() > 1.0
-    assert loss.bone_entropy(-right, soft, torch.zeros(2), 0.2, 0.1) == 0.0
+    assert loss.bone_entropy(right, soft, torch.ones(2), (0.2, 0.1)).item() < 1e-3
+    assert loss.bone_entropy(-right, soft, torch.tensor([0.0, 1.0]), (0.2, 0.1)).item() > 1.0
+    assert loss.bone_entropy(-right, soft, torch.zeros(2), (0.2, 0.1)) == 0.0
