@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from importlib import import_module
 from typing import Any
 
 from distributed import WorkerPlugin
@@ -27,7 +28,8 @@ class OneThread(WorkerPlugin):
         self.own = own
 
     def setup(self, worker: Any) -> None:
-        """Set threads and signals; called by Dask on each worker that comes."""
+        """Set threads and signals and load what patients need; called by Dask on each worker that comes."""
+        import_module("rtplan.batch.task")
         set_threads(1)
         threadpool_limits(limits=1)
         if self.own and threading.current_thread() is threading.main_thread():
