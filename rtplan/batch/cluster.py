@@ -68,11 +68,23 @@ def clients(site: Site, limits: Limits, device: str = "cpu") -> Iterator[Client]
             client.register_plugin(OneThread(own=False))
             yield client
         return
-    with dask.config.set(CONFIG):
-        jobs = None if site.slurm is None else cluster_of(load_jobs(site.slurm), dashboard=site.dashboard)
-        with jobs or _local(site, limits, device) as cluster, Client(cluster) as client:
-            client.register_plugin(OneThread(own=True))
-            yield client
+    with dask.config.set(CONFIG), _started(site, limits, device) as cluster, Client(cluster) as client:
+        client.register_plugin(OneThread(own=True))
+        yield client
+
+
+def _started(site: Site, limits: Limits, device: str) -> SpecCluster:
+    """Return the local cluster, or that of a queue's jobs."""
+    if site.slurm is None:
+        return _local(site, limits, device)
+    jobs = load_jobs(site.slurm)
+    if jobs.memory_mib < limits.memory_mib:
+        raise BatchError(
+            f"A worker gets {jobs.memory_mib:.0f} MiB, a patient needs {limits.memory_mib} (--memory-mib).",
+            where=str(site.slurm),
+            action="give a job more memory or fewer processes, or say that a patient needs less.",
+        )
+    return cluster_of(jobs, dashboard=site.dashboard)
 
 
 @contextmanager
@@ -97,11 +109,12 @@ def _local(site: Site, limits: Limits, device: str) -> SpecCluster:
     memory_mib = int(MEMORY_LIMIT) // 2**20
     fit = max(1, memory_mib // limits.memory_mib - len(cards))
     count = site.workers or max(1, min(cores(), fit))
-    share = memory_mib // (count + len(cards))  # less than a patient needs only where the user wants so
-    spec = {f"cpu-{n}": _worker(f"cpu-{n}", share, {}, {}) for n in range(count)}
+    share = memory_mib // (count + len(cards))
+    tokens = {MEMORY: float(max(share, limits.memory_mib))}  # where the user wants more workers than fit
+    spec = {f"cpu-{n}": _worker(f"cpu-{n}", share, tokens, {}) for n in range(count)}
     for n in range(len(cards)):
         name, seen = f"gpu-{n}", {"CUDA_VISIBLE_DEVICES": str(n)}
-        spec[name] = _worker(name, share, {GPU: 1.0}, seen)
+        spec[name] = _worker(name, share, {GPU: 1.0, **tokens}, seen)
     scheduler = {
         "cls": Scheduler,
         "options": {
@@ -122,7 +135,7 @@ def _worker(
         "nthreads": 1,
         "name": name,
         "memory_limit": share_mib * 2**20,
-        "resources": {MEMORY: float(share_mib), **tokens},
+        "resources": dict(tokens),
         "dashboard": False,
         "env": dict(seen),
         "silence_logs": 50,

@@ -168,7 +168,7 @@ class Drive:
         """Look, since nothing has ended for a while, whether the scheduler is there and somebody works."""
         if self.client.status != "running":
             raise self._lost()
-        if self.plan.threads(self.client):
+        if self.plan.workers(self.client):
             self.quiet_since = time.monotonic()
         elif time.monotonic() - self.quiet_since > self.limits.patience_s:
             raise BatchError(

@@ -67,6 +67,11 @@ class Jobs(BaseModel):
     tls_directory: str = ""
     python: str = ""
 
+    @property
+    def memory_mib(self) -> float:
+        """Memory of one worker, MiB."""
+        return _mib(self.memory) / self.processes
+
 
 def load_jobs(path: Path) -> Jobs:
     """Read the file of a queue.
@@ -112,8 +117,7 @@ def options_of(jobs: Jobs) -> dict[str, Any]:
     if jobs.gpus:
         asks = {"slurm": f"--gres=gpu:{jobs.gpus}", "pbs": f"-l ngpus={jobs.gpus}"}
         directives.append(asks[jobs.system])
-    each_mib = _mib(jobs.memory) / jobs.processes
-    tokens = f"MEMORY={each_mib:.0f}" + (",GPU=1" if jobs.gpus else "")
+    tokens = f"MEMORY={jobs.memory_mib:.0f}" + (",GPU=1" if jobs.gpus else "")
     told: dict[str, Any] = {
         "cores": jobs.cores,
         "processes": jobs.processes,

@@ -44,13 +44,13 @@ class Plan:
     off_card: Mapping[str, float] | None = None
     on_card: Mapping[str, float] | None = None
 
-    def threads(self, client: Client) -> int:
-        """Return how many tasks the workers can run at once, now."""
-        return int(sum(client.nthreads().values()))
+    def workers(self, client: Client) -> int:
+        """Return how many workers there are now; each runs one task at a time."""
+        return len(client.nthreads())
 
     def depth(self, client: Client) -> int:
         """Return how many patients may be in flight: those who can run, and one in ten to follow at once."""
-        running = self.threads(client)
+        running = self.workers(client)
         return max(running + running // 10, 1)
 
 
@@ -58,8 +58,8 @@ def plan_of(client: Client, settings: BatchSettings, *, split: bool | None = Non
     """Return the plan for the workers that are there.
 
     A token ``GPU`` is asked for where workers declare one and a card is wanted; the steps are parted where
-    only some workers have it, so that no card waits while a CPU works. ``MEMORY`` is asked for on workers
-    that declare it and run more than one patient at once.
+    only some workers have it, so that no card waits while a CPU works. ``MEMORY`` is asked for where workers
+    declare it: a patient goes to one that has enough.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def plan_of(client: Client, settings: BatchSettings, *, split: bool | None = Non
 def _memory(workers: Sequence[Mapping[str, Any]], need: float) -> dict[str, float]:
     """Return what a task asks of MEMORY; refuse where no worker could ever give it."""
     declared = [float((w.get("resources") or {}).get(MEMORY, 0.0)) for w in workers]
-    if not workers or not all(declared) or all(int(w.get("nthreads", 1)) == 1 for w in workers):
+    if not workers or not all(declared):
         return {}
     if max(declared) < need:
         raise BatchError(

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ from rtplan.errors import DiskFull, RtplanError
 from rtplan.io.modules import Stamp
 from rtplan.io.patient_write import write_patient
 
+#: Random numbers and drawing styles belong to a process: a worker with several threads runs one patient too.
+_ONE_AT_A_TIME = threading.Lock()
 PATIENTS, LOCKS = "patients", "locks"
 #: Date of the digital patients' DICOM: the same bytes every time.
 MADE = dt.datetime(2026, 1, 1)
@@ -73,11 +76,12 @@ def guarded(task: Callable[[Gauge], None], member: Member, order: Order, *, alon
     alone : bool
         Whether results are written: then no other worker may be at the same patient.
     """
-    gauge = Gauge()
-    outcome = replace(_judged(task, member, order, gauge, alone), worker=_name())
-    if outcome.outage == "disk":
-        outcome = replace(outcome, free_bytes=free_bytes(order.out / PATIENTS))
-    return gauge.read(outcome)
+    with _ONE_AT_A_TIME:
+        gauge = Gauge()
+        outcome = replace(_judged(task, member, order, gauge, alone), worker=_name())
+        if outcome.outage == "disk":
+            outcome = replace(outcome, free_bytes=free_bytes(order.out / PATIENTS))
+        return gauge.read(outcome)
 
 
 def _judged(

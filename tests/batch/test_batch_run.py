@@ -12,6 +12,7 @@ from distributed import Client
 from rtplan.batch.cluster import Site
 from rtplan.batch.lock import BATCH, held
 from rtplan.batch.run import run_batch, status_of
+from rtplan.batch.settings import Limits
 from rtplan.batch.stages import plan_of
 from rtplan.case.manifest import Manifest
 from rtplan.case.tables import read_findings
@@ -24,6 +25,14 @@ def done(four, asked, scheduler, tmp_path_factory):
     out = tmp_path_factory.mktemp("batch") / "out"
     told = []
     return run_batch(asked(four), out, Site(scheduler=scheduler), tell=told.append), out, told
+
+
+@pytest.fixture(scope="module")
+def two(four, tmp_path_factory):
+    """Return a list of two of the four."""
+    path = tmp_path_factory.mktemp("list") / "list.txt"
+    path.write_text("".join(f"{four}/Mustermann^Max{n}\n" for n in (1, 2)), encoding="utf-8")
+    return path
 
 
 def stamps(out):
@@ -120,15 +129,15 @@ def test_mixed_dicom_and_digital_patients_go_the_same_way(clinic, asked, site, t
     assert not list((tmp_path / "out" / "patients").glob(".*"))
 
 
-def test_cards_get_the_middle_steps_and_other_workers_the_rest(four, asked, done, pools, tmp_path):
+def test_cards_get_the_middle_steps_and_other_workers_the_rest(two, asked, done, pools, tmp_path):
     with pools(plain={}, card={"GPU": 1.0}) as cluster:
         with Client(cluster) as client:
-            cuda = asked(four, case=replace(asked(four).case, device="cuda"))
+            cuda = asked(two, case=replace(asked(two).case, device="cuda"))
             assert plan_of(client, cuda).split
-            assert not plan_of(client, asked(four)).split
+            assert not plan_of(client, asked(two)).split
         site = Site(scheduler=cluster.scheduler_address)
-        state = run_batch(asked(four), tmp_path / "out", site, split=True)
-    assert state.counts["done"] == 4
+        state = run_batch(asked(two), tmp_path / "out", site, split=True)
+    assert state.counts["done"] == 2
     assert all("card" in p.worker.split() for p in state.patients)
     for patient in state.patients:  # the same numbers as in one piece
         mine, whole = (read_findings(o / "patients" / patient.key) for o in (tmp_path / "out", done[1]))
@@ -141,10 +150,20 @@ def test_a_card_that_nobody_has_is_refused(four, asked, site, tmp_path):
     assert status_of(tmp_path / "out").counts["waiting"] == 4
 
 
-def test_memory_is_asked_where_workers_declare_it_and_run_several(four, asked, pools):
-    with pools(one={"MEMORY": 8000.0}) as cluster, Client(cluster) as client:
-        assert plan_of(client, asked(four)).whole == {}
-        assert plan_of(client, asked(four)).depth(client) == 1
+def test_a_patient_goes_where_his_memory_is(two, asked, pools, tmp_path):
+    with pools(little={"MEMORY": 1000.0}, much={"MEMORY": 8000.0}) as cluster:
+        with Client(cluster) as client:
+            whole = asked(two, limits=Limits(memory_mib=3000))
+            assert plan_of(client, whole).whole == {"MEMORY": 3000.0}
+            with pytest.raises(BatchError, match="8000 MiB"):
+                plan_of(client, asked(two, limits=Limits(memory_mib=9000)))
+        state = run_batch(whole, tmp_path / "out", Site(scheduler=cluster.scheduler_address))
+    assert {patient.worker for patient in state.patients} == {"much"}
+
+
+def test_no_more_patients_are_in_flight_than_workers_and_a_tenth(asked, four, pools):
+    with pools(**{f"w{n}": {} for n in range(11)}) as cluster, Client(cluster) as client:
+        assert plan_of(client, asked(four)).depth(client) == 12
 
 
 def test_a_second_start_is_refused_and_a_foreign_folder_is_not_touched(four, asked, site, tmp_path):
