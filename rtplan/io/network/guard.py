@@ -7,11 +7,14 @@ PS3.8 section 9.3 (PDUs) and annex E (message control header).
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
 from typing import Any
 
+from pynetdicom import evt
+from pynetdicom.fsm import StateMachine
 from pynetdicom.transport import AssociationSocket
 
 from rtplan.io.network.parties import Limits
@@ -73,6 +76,22 @@ class Meter:
             self._began = time.monotonic()
 
 
+class Machine(StateMachine):
+    """The state machine of an association; what it does not foresee ends the connection."""
+
+    def do_action(self, event: str) -> None:
+        """Do what an event asks; cut the connection where the protocol is breached."""
+        try:
+            super().do_action(event)
+        except Exception:
+            guard = self.dul.socket
+            guard.refused = guard.refused or "breach of protocol"
+            guard.cut()
+            self.dul.kill_dul()
+            address = self.dul.assoc.remote.get("address")
+            evt.trigger(self.dul.assoc, evt.EVT_CONN_CLOSE, {"address": address})
+
+
 class GuardedSocket(AssociationSocket):
     """The socket of an association that we accepted.
 
@@ -90,6 +109,13 @@ class GuardedSocket(AssociationSocket):
         self._meter = Meter(limits)
         self._body_of: int | None = None
         self._deadline = 0.0
+
+    def cut(self) -> None:
+        """End the connection from another thread: whoever reads from it gets its end."""
+        connection = self.socket
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read the header of a PDU or, after one, its body."""

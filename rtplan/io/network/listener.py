@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from rtplan.errors import OutputError
 from rtplan.io.network.answers import Callbacks, handlers
 from rtplan.io.network.contexts import supported
-from rtplan.io.network.guard import GuardedSocket
+from rtplan.io.network.guard import GuardedSocket, Machine
 from rtplan.io.network.parties import Caller, Limits
 from rtplan.io.network.spool import SpoolingProvider, SpoolPlace
 
@@ -98,13 +99,22 @@ class Listener:
         """Accept nothing more, give associations a while to end, then abort them."""
         self._server.end()
         self._thread.join(timeout=5.0)
-        waited = threading.Event()
-        for _ in range(int(patience_s / 0.05)):
-            if not self.active:
-                break
-            waited.wait(0.05)
+        if self._all_ended(patience_s):
+            return
         for assoc in self._ae.active_associations:
-            assoc.abort()
+            if assoc.is_established:
+                assoc._abort_nonblocking()
+        if self._all_ended(1.0):
+            return
+        for assoc in self._ae.active_associations:  # those that hang within a PDU
+            assoc.dul.socket.cut()
+            assoc.dul.kill_dul()
+
+    def _all_ended(self, patience_s: float) -> bool:
+        end = time.monotonic() + patience_s
+        while self.active and time.monotonic() < end:
+            time.sleep(0.02)
+        return not self.active
 
 
 class _Server(ThreadedAssociationServer):
@@ -176,6 +186,8 @@ class _Handler(RequestHandler):
         assoc.dul.socket = None
         assoc.set_socket(GuardedSocket(assoc, self.request, door.limits))
         assoc.dimse = SpoolingProvider(assoc, door.place)
+        assoc.dul.daemon = True
+        assoc.dul.state_machine = Machine(assoc.dul)
         return assoc
 
 

@@ -163,7 +163,7 @@ class Sender(threading.Thread):
         ae = entity()
         while waiting and time.monotonic() < self.deadline:
             association = ae.associate("127.0.0.1", self.port, ae_title="RTPLAN")
-            while waiting and association.is_established:
+            while waiting and association.is_established and time.monotonic() < self.deadline:
                 try:
                     status = association.send_c_store(waiting[0])
                 except (RuntimeError, ValueError):
