@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from rtplan.domain import Beam, Grid, Mask
 from rtplan.errors import StructureError
-from rtplan.planning.engine import mask_at
 from rtplan.planning.geometry import frame_of
 from rtplan.planning.raytrace import sampled
+from rtplan.planning.scene import mask_at
 
 #: A dose grid ends so far above and below the targets (along the patient) …
 BEYOND_MM = 45.0

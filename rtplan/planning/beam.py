@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rtplan import resources
 from rtplan.errors import FormatError
+from rtplan.planning.raster import gaussian_spread
 
 Positive = Field(gt=0)
 
@@ -54,6 +55,86 @@ class Calibration(_Part):
     depth_mm: float = Positive
 
 
+class Spectrum(_Part):
+    """The beam's photons as a few energies, in water.
+
+    Parameters
+    ----------
+    energy_mev : tuple of float
+        Energies, rising.
+    energy_fluence : tuple of float
+        Which part of the beam's energy each carries; together 1.
+    attenuation_per_mm, absorption_per_mm : tuple of float
+        Attenuation of each, and its part that goes to electrons (energy absorption).
+    """
+
+    energy_mev: tuple[float, ...]
+    energy_fluence: tuple[float, ...]
+    attenuation_per_mm: tuple[float, ...]
+    absorption_per_mm: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Spectrum:
+        columns = (self.energy_fluence, self.attenuation_per_mm, self.absorption_per_mm)
+        if any(len(column) != len(self.energy_mev) for column in columns):
+            raise ValueError("a spectrum needs one number of each kind per energy")
+        if abs(sum(self.energy_fluence) - 1.0) > 1e-4 or min(self.energy_fluence) < 0.0:
+            raise ValueError("the energy fluences must not be negative and add up to 1")
+        both = zip(self.absorption_per_mm, self.attenuation_per_mm, strict=True)
+        if any(not 0.0 < absorbed < attenuated for absorbed, attenuated in both):
+            raise ValueError("absorption must lie between 0 and attenuation")
+        return self
+
+
+class ExtraFocal(_Part):
+    """Photons scattered in the head, as a second, wide source.
+
+    Parameters
+    ----------
+    weight : float
+        Its part of the fluence of a very large field, 0 to 1.
+    sigma_mm : float
+        Standard deviation of its image in the isocentre plane.
+    """
+
+    weight: float = Field(ge=0.0, lt=1.0)
+    sigma_mm: float = Positive
+
+
+class ConeModel(_Part):
+    """What the collapsed-cone algorithm knows of the machine, beside horn and calibration.
+
+    Parameters
+    ----------
+    kernel : str
+        Energy deposition kernel (``models/kernels``).
+    spectrum : Spectrum
+        The beam's photons.
+    source_fwhm_mm : float
+        Source, projected to the isocentre plane.
+    extra_focal : ExtraFocal, optional
+        Head scatter.
+    gy_per_mu : float
+        Dose per monitor unit for an energy fluence of 1 per mm^2 in the isocentre plane; it follows from
+        the calibration, calculated once when the file is made.
+    """
+
+    kernel: str
+    spectrum: Spectrum
+    source_fwhm_mm: float = Positive
+    gy_per_mu: float = Positive
+    extra_focal: ExtraFocal | None = None
+
+    @property
+    def images(self) -> tuple[tuple[float, float], ...]:
+        """Part of the fluence and width of each source's image in the isocentre plane, mm."""
+        focal = self.source_fwhm_mm / (2.0 * math.sqrt(2.0 * math.log(2.0)))
+        if self.extra_focal is None:
+            return ((1.0, focal),)
+        extra = self.extra_focal
+        return ((1.0 - extra.weight, focal), (extra.weight, extra.sigma_mm))
+
+
 class BeamModel(_Part):
     """A photon beam by the singular-value pencil-beam formula, with its calibration.
 
@@ -82,6 +163,7 @@ class BeamModel(_Part):
     kernel: Kernel
     horn: Horn
     calibration: Calibration
+    cone: ConeModel | None = None
     source: dict[str, str]
     fit: dict[str, object] = {}
     verified: bool = False
@@ -134,24 +216,8 @@ class BeamModel(_Part):
         return depth if abs(rate) < 1e-12 else torch.expm1(-rate * depth) * (-1.0 / rate)
 
     def spread(self, edges_mm: Tensor, at_mm: Tensor) -> Tensor:
-        """Return what each pixel between two edges gives at each place, along one axis.
-
-        Parameters
-        ----------
-        edges_mm : Tensor, shape (P + 1,)
-            Pixel edges in the isocentre plane, rising.
-        at_mm : Tensor, shape (Q,)
-            Places in the isocentre plane.
-
-        Returns
-        -------
-        Tensor, shape (J, Q, P)
-            Integrals of the Gaussians over the pixels. A kernel is a sum over J of products of two of
-            these, so that its convolution with a map of pixels is exact: two small matrix products.
-        """
-        width = torch.as_tensor(self.width_mm, dtype=at_mm.dtype, device=at_mm.device)
-        far = (edges_mm - at_mm[:, None]) / (math.sqrt(2.0) * width[:, None, None])
-        return 0.5 * torch.diff(torch.erf(far), dim=-1)
+        """Return what each pixel between two edges gives at each place along one axis, shape (J, Q, P)."""
+        return gaussian_spread(edges_mm, at_mm, self.width_mm)
 
     def on_axis(self, field_mm: float, depth_mm: ArrayLike, ssd_mm: float) -> NDArray[np.float64]:
         """Return Gy per MU on the axis of a square field in a water tank, by the formula alone.

@@ -12,7 +12,6 @@ from rtplan.domain import Mask
 from rtplan.errors import StructureError
 from rtplan.planning.aims import Aims, aims_of
 from rtplan.planning.device import one_thread
-from rtplan.planning.engine import mask_at
 from rtplan.planning.field import Influence
 from rtplan.planning.optimise import (
     Broken,
@@ -25,6 +24,7 @@ from rtplan.planning.optimise import (
     influence_of,
 )
 from rtplan.planning.prepare import Prepared
+from rtplan.planning.scene import mask_at
 from rtplan.planning.solve import Pace, solve
 
 #: A boost reaches an aim when so much of it gets so large a part of the aim, as V95% >= 98 % of a PTV.

@@ -15,12 +15,12 @@ from rtplan.planning.apertures import beams_of
 from rtplan.planning.arc import Arc, arc_from
 from rtplan.planning.delivery import Labels, delivered, faults
 from rtplan.planning.device import one_thread
-from rtplan.planning.engine import mask_at
 from rtplan.planning.field import Influence
 from rtplan.planning.machine import Machine
 from rtplan.planning.optimise import Outcome
 from rtplan.planning.prepare import Prepared
 from rtplan.planning.refine import RefineSettings, Static, refine
+from rtplan.planning.scene import mask_at
 from rtplan.planning.sequence import sequenced
 
 #: Pixel of the convolved maps while leaves are optimised, mm; an arc has many more directions.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,12 +11,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rtplan.domain import Beam, Dose, Fluence, Grid, Image, Mask
-from rtplan.errors import DoseError, GeometryMismatch
 from rtplan.planning import raytrace
 from rtplan.planning.beam import BeamModel
 from rtplan.planning.density import Curve
 from rtplan.planning.device import device as find_device
 from rtplan.planning.geometry import frame_of
+from rtplan.planning.raster import map_axes, pixel_edges, pixel_radii
+from rtplan.planning.scene import (
+    Scene,
+    Traced,
+    as_doses,
+    demand_calculable,
+    scene_of,
+    tensor,
+    trace,
+    wanted,
+)
 
 
 @dataclass(frozen=True)
@@ -34,28 +43,6 @@ class EngineSettings:
 
     ray_spacing_mm: float = 3.0
     map_spacing_mm: float = 1.25
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """The densities of several images on one grid, and the points where dose is wanted.
-
-    Parameters
-    ----------
-    density : Tensor, shape (A, z, y, x)
-        Relative to water; 0 outside the body.
-    grid : Grid
-        Of the densities.
-    points : Tensor, shape (n, 3)
-        LPS, mm.
-    body_mm : Tensor, shape (8, 3)
-        Corners of the box round the body, LPS: rays begin before the nearest.
-    """
-
-    density: Tensor
-    grid: Grid
-    points: Tensor
-    body_mm: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +63,6 @@ class Reach:
     coordinates: Tensor
     at_v: Tensor
     at_u: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class _Traced:
-    """Radiological depths at the nodes of a beam's rays, shape (A, s, v, u), and the projected points."""
-
-    depth: Tensor
-    rays: raytrace.Rays
-    uvs: tuple[Tensor, Tensor, Tensor]
 
 
 class Engine:
@@ -156,37 +134,18 @@ class Engine:
         GeometryMismatch
             If the images are not on one grid, or a frame of reference differs.
         """
-        self._demand(beams, images, body, dose_grid)
-        inside = mask_at(body, dose_grid)
-        if not inside.any():
-            raise DoseError(
-                "No voxel of the dose grid lies in the body.", action="move the grid or check the skin."
-            )
+        demand_calculable(self.model.name, beams, images, body, dose_grid)
+        inside = wanted(body, dose_grid)
         with torch.no_grad():
             scene = self.scene(images, body, dose_grid, np.argwhere(inside))
             total = torch.zeros(len(images), scene.points.shape[0], dtype=self.dtype, device=self.device)
             for beam in beams:
                 total += self.beam_dose(scene, beam)
-        doses = []
-        for values in total.cpu().numpy():
-            array = np.zeros(dose_grid.shape, dtype=np.float32)
-            array[inside] = values
-            doses.append(Dose(dose_grid, array))
-        return tuple(doses)
+        return as_doses(total, inside, dose_grid)
 
     def scene(self, images: Sequence[Image], body: Mask, dose_grid: Grid, index: NDArray[np.int64]) -> Scene:
         """Return the densities of the images in the body and the points of voxels (k, j, i), shape (n, 3)."""
-        grid = images[0].grid
-        inside = mask_at(body, grid)
-        if not inside.any():
-            raise DoseError("The body lies outside the image.", action="check the structure External.")
-        box = [(int(i.min()), int(i.max()) + 1) for i in np.nonzero(inside)]
-        start, stop = tuple(a for a, _ in box), tuple(b for _, b in box)
-        window = tuple(slice(a, b) for a, b in box)
-        small = grid.crop(start, stop)  # type: ignore[arg-type]
-        hu = torch.stack([self._tensor(image.array[window]) for image in images])
-        density = self.curve.of(hu) * self._tensor(inside[window])
-        return Scene(density, small, self._points(dose_grid, index), self._tensor(small.corners()))
+        return scene_of(images, body, self.curve, dose_grid, index, self._like)
 
     def beam_dose(self, scene: Scene, beam: Beam, mu: Tensor | None = None) -> Tensor:
         """Return the dose of a beam at the points of a scene, Gy, shape (A, n).
@@ -197,7 +156,7 @@ class Engine:
             Takes the place of the beam's fluence, with a gradient.
         """
         traced = self._traced(scene, beam)
-        places, at_v, at_u = self._map_axes(traced.uvs, self.settings.map_spacing_mm)
+        places, at_v, at_u = map_axes(traced.uvs[:2], self.settings.map_spacing_mm)
         maps = self.maps(at_v, at_u, beam.fluence, mu)
         doses = []
         for start in range(0, places.shape[0], raytrace.CHUNK):
@@ -209,20 +168,14 @@ class Engine:
     def reach(self, scene: Scene, beam: Beam, map_spacing_mm: float | None = None) -> Reach:
         """Trace the rays of a beam through a scene; differentiable in the densities."""
         traced = self._traced(scene, beam)
-        places, at_v, at_u = self._map_axes(traced.uvs, map_spacing_mm or self.settings.map_spacing_mm)
+        places, at_v, at_u = map_axes(traced.uvs[:2], map_spacing_mm or self.settings.map_spacing_mm)
         return Reach(self._weights(traced, slice(None)), places, at_v, at_u)
 
-    def _traced(self, scene: Scene, beam: Beam) -> _Traced:
+    def _traced(self, scene: Scene, beam: Beam) -> Traced:
         frame = frame_of(beam, self.model.sad_mm)
-        uvs = frame.project(scene.points)
-        first = float(frame.project(scene.body_mm)[2].min())
-        if first <= 0.0:
-            raise DoseError(f"Beam {beam.name}: the source lies in the body.", action="check the isocentre.")
-        rays = raytrace.rays_through(frame, uvs, first, self.settings.ray_spacing_mm)
-        along = raytrace.ray_densities(scene.density, scene.grid, rays, self._threads)
-        return _Traced(raytrace.depths(along, rays), rays, uvs)
+        return trace(scene, frame, scene.points, self.settings.ray_spacing_mm, self._threads)
 
-    def _weights(self, traced: _Traced, part: slice) -> Tensor:
+    def _weights(self, traced: Traced, part: slice) -> Tensor:
         u, v, s = (x[part] for x in traced.uvs)
         depth = raytrace.read_at(traced.depth, traced.rays, (u, v, s), self._threads)
         scale = self.model.gy_per_mu * (self.model.sad_mm / s) ** 2
@@ -235,11 +188,8 @@ class Engine:
 
     def spreader(self, at_v: Tensor, at_u: Tensor, fluence: Fluence) -> tuple[Spreader, Tensor]:
         """Return the convolution for a fluence's pixels and the horn at their centres, shape (v, u)."""
-        rows, columns = fluence.mu.shape
-        v = fluence.corner_mm[1] + fluence.spacing_mm * (np.arange(rows + 1) - 0.5)
-        u = fluence.corner_mm[0] + fluence.spacing_mm * (np.arange(columns + 1) - 0.5)
-        centre_v, centre_u = v[:-1] + fluence.spacing_mm / 2, u[:-1] + fluence.spacing_mm / 2
-        horn = self._tensor(self.model.horn_at(np.hypot(centre_v[:, None], centre_u[None, :])))
+        v, u = pixel_edges(fluence)
+        horn = self._tensor(self.model.horn_at(pixel_radii(fluence)))
         spread_v = self.model.spread(self._tensor(v), at_v)
         spread_u = self.model.spread(self._tensor(u), at_u)
         return Spreader(spread_v, spread_u, self._tensor(np.array(self.model.kernel.weight))), horn
@@ -248,42 +198,12 @@ class Engine:
     def _threads(self) -> int:
         return torch.get_num_threads() if self.device.type == "cpu" else 1
 
+    @property
+    def _like(self) -> Tensor:
+        return torch.empty(0, dtype=self.dtype, device=self.device)
+
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.as_tensor(np.array(array), dtype=self.dtype, device=self.device)
-
-    def _points(self, grid: Grid, index: NDArray[np.int64]) -> Tensor:
-        affine = self._tensor(grid.affine)
-        return torch.addmm(affine[:3, 3], self._tensor(index), affine[:3, :3].T)
-
-    def _map_axes(self, uvs: tuple[Tensor, Tensor, Tensor], spacing: float) -> tuple[Tensor, Tensor, Tensor]:
-        nodes, places = [], []
-        for x in uvs[:2]:
-            low = float(x.min()) - spacing
-            count = math.ceil((float(x.max()) - low) / spacing) + 2
-            at = torch.arange(count, dtype=self.dtype, device=self.device) * spacing + low
-            nodes.append(at)
-            places.append((2.0 * (x - low) / spacing + 1.0) / count - 1.0)
-        return torch.stack(places, dim=-1), nodes[1], nodes[0]
-
-    def _demand(self, beams: Sequence[Beam], images: Sequence[Image], body: Mask, dose_grid: Grid) -> None:
-        if not beams or not images:
-            raise DoseError("A dose needs at least one beam and one density image.")
-        for beam in beams:
-            if beam.machine != self.model.name:
-                raise DoseError(
-                    f"Beam {beam.name} is of the machine {beam.machine!r}, not {self.model.name!r}.",
-                    action="load the beam file of that machine.",
-                )
-        for image in images[1:]:
-            images[0].demand_same_grid(image)
-        frames = {g.frame_of_reference for g in (images[0].grid, body.grid, dose_grid)}
-        if len(frames) > 1:
-            raise GeometryMismatch(
-                "Image, body and dose grid are in different frames of reference.",
-                action="register them, and resample onto one frame.",
-            )
-        if not all(np.isfinite(image.array).all() for image in images):
-            raise DoseError("A density image holds values that are not finite.")
+        return tensor(array, self._like)
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,15 +232,3 @@ class Spreader:
 def apply(reach: Reach, maps: Tensor, threads: int) -> Tensor:
     """Return the dose of maps, shape (I, V, U), at the points of a reach, Gy, shape (A, n)."""
     return (reach.weight * raytrace.sampled(maps, reach.coordinates, threads)).sum(dim=1)
-
-
-def mask_at(mask: Mask, grid: Grid) -> NDArray[np.bool_]:
-    """Return where the centres of a grid's voxels lie in a mask (linear, at one half), shape (z, y, x)."""
-    if mask.grid.same_as(grid):
-        return np.array(mask.array)
-    index = mask.grid.to_index(grid.to_patient(np.indices(grid.shape).reshape(3, -1).T))
-    place = torch.tensor((2.0 * index[:, ::-1] + 1.0) / np.array(mask.grid.shape[::-1]) - 1.0)
-    values = torch.tensor(mask.array[None].astype(np.float32))
-    found = raytrace.sampled(values, place.float(), torch.get_num_threads())
-    inside: NDArray[np.bool_] = found.view(grid.shape).numpy() >= 0.5
-    return inside

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rtplan.domain import Beam, Fluence
-from rtplan.planning.engine import Engine, Reach, Scene, Spreader, apply
+from rtplan.planning.engine import Engine, Reach, Spreader, apply
 from rtplan.planning.geometry import frame_of
+from rtplan.planning.scene import Scene
 
 
 def beams_around(

@@ -16,9 +16,10 @@ from rtplan.errors import DoseError, StructureError
 from rtplan.planning.aims import Aims, Organ, Target, aims_of
 from rtplan.planning.around import holds
 from rtplan.planning.device import one_thread
-from rtplan.planning.engine import Engine, Scene, mask_at
+from rtplan.planning.engine import Engine
 from rtplan.planning.field import Influence, beams_around, opened
 from rtplan.planning.objective import Limit
+from rtplan.planning.scene import Scene, mask_at
 from rtplan.planning.solve import Pace, solve
 
 #: A limit counts as kept when the dose is too high by no more than this.

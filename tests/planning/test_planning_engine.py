@@ -10,8 +10,9 @@ from rtplan.domain import Beam, Fluence, Grid, Image, Mask
 from rtplan.errors import DoseError, GeometryMismatch
 from rtplan.planning.beam import load_beam
 from rtplan.planning.density import load_curve
-from rtplan.planning.engine import Engine, EngineSettings, Scene, mask_at
+from rtplan.planning.engine import Engine, EngineSettings
 from rtplan.planning.openfield import open_field
+from rtplan.planning.scene import Scene, mask_at
 
 MODEL, CURVE = load_beam("generic_6mv"), load_curve("matrad_default")
 ENGINE = Engine(MODEL, CURVE)
