@@ -178,11 +178,11 @@ def lines(model: BeamModel) -> list[str]:
         f"source_fwhm_mm = {cone.source_fwhm_mm}",
         f"gy_per_mu = {cone.gy_per_mu:.6g}",
         "",
-        "[cone.extra_focal]  # head scatter, fitted to the pencil beam's output factors (its kernels hold it)",
+        "[cone.extra_focal]  # head scatter, output as the pencil beam's, whose kernels hold it",
         f"weight = {cone.extra_focal.weight}",
         f"sigma_mm = {cone.extra_focal.sigma_mm}",
         "",
-        "[cone.spectrum]  # from Ali and Rogers 2012 (Varian 6 MV) to the TMR table; coefficients of water: NIST",
+        "[cone.spectrum]  # Ali and Rogers 2012 (Varian 6 MV), moved to the TMR table; water: NIST",
         *(f"{name} = {list(column)}" for name, column in cone.spectrum.model_dump().items()),
     ]
 

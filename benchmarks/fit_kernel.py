@@ -1,7 +1,7 @@
 """Make models/kernels/water_6mv.toml: exponentials fitted to a Monte-Carlo energy deposition kernel.
 
 The table (benchmarks/kernels/edk_varian_6mv.txt) is kerneldata/varian_6.csv of the program conehead: EGSnrc
-edknrc, Varian 6 MV spectrum, 2e7 histories, 48 cones of 3.75 degrees (upper edge in the first column, degrees),
+edknrc, Varian 6 MV spectrum, 2e7 histories, 48 cones of 3.75 degrees (upper edge in the first column),
 24 shells with the outer radii below. Run: python benchmarks/fit_kernel.py
 """
 
@@ -87,7 +87,8 @@ def lines(parts: dict[str, tuple[Float, Float]]) -> list[str]:
         "verified = true",
         "",
         "[source]",
-        'table = "conehead, kerneldata/varian_6.csv: EGSnrc edknrc, Varian 6 MV spectrum (MIT, (c) 2018 samuelpeet)"',
+        'table = "conehead, kerneldata/varian_6.csv: EGSnrc edknrc, Varian 6 MV spectrum"',
+        'licence = "MIT, copyright (c) 2018 samuelpeet"',
         'method = "benchmarks/fit_kernel.py; each part has the integral 1, its tail beyond 60 cm included"',
     ]
     for name, (rate, weight) in parts.items():

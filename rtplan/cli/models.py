@@ -20,13 +20,14 @@ SHELVES = {
     "beams": "models/beams",
     "curves": "models/curves",
     "spacer": "models/spacer",
+    "kernels": "models/kernels",
 }
 
 
 def command(
     words: list[str] = typer.Argument(
         None,
-        metavar="[networks|ntcp|tcp|beams|curves|spacer] [show NAME]",
+        metavar="[networks|ntcp|tcp|beams|curves|spacer|kernels] [show NAME]",
         help="A kind, and what to show of it.",
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),

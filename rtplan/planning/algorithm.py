@@ -1,4 +1,4 @@
-"""The dose algorithms by name; each is made with a machine, a density curve and a device, and calculates alike."""
+"""The dose algorithms by name; made with a machine, a density curve and a device; called alike."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from rtplan.planning.beam import BeamModel, ConeModel, Spectrum
 from rtplan.planning.density import Curve
 from rtplan.planning.device import device as find_device
 from rtplan.planning.geometry import frame_of
-from rtplan.planning.kernel import load_kernel
+from rtplan.planning.kernel import Part, load_kernel
 from rtplan.planning.raster import gaussian_spread, map_axes, pixel_edges, pixel_radii
 from rtplan.planning.scene import (
     Scene,
@@ -33,8 +32,26 @@ from rtplan.planning.scene import (
 )
 from rtplan.planning.transport import Directions, carried, directions
 
+Float = NDArray[np.float64]
+
 #: So many numbers may a set of sources hold; beyond, the images are calculated one after another.
 LARGEST = 1 << 28
+
+
+@dataclass(frozen=True)
+class Fineness:
+    """How finely one part of the energy is carried.
+
+    Parameters
+    ----------
+    voxel_mm : float
+        Side of the cubes between which it is carried.
+    cells : int
+        Directions: ``6 cells^2``. An even number leaves no direction along an axis of the image.
+    """
+
+    voxel_mm: float
+    cells: int
 
 
 @dataclass(frozen=True)
@@ -43,18 +60,17 @@ class ConeSettings:
 
     Parameters
     ----------
-    voxel_mm : float
-        Side of the cubes between which energy is carried.
-    cells : int
-        Directions: ``6 cells^2``.
+    primary, scatter : Fineness
+        Of what electrons leave nearby, and of what scattered photons carry on: that is smooth but goes far,
+        so it takes larger cubes and more directions.
     ray_spacing_mm : float
         Spacing of the primary rays in the isocentre plane, and of the planes across them.
     map_spacing_mm : float
         Pixel of the fluence maps in the isocentre plane.
     """
 
-    voxel_mm: float = 3.0
-    cells: int = 4
+    primary: Fineness = Fineness(3.0, 4)
+    scatter: Fineness = Fineness(6.0, 8)
     ray_spacing_mm: float = 3.0
     map_spacing_mm: float = 1.25
 
@@ -73,6 +89,15 @@ class Box:
 
     grid: Grid
     density: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Carried:
+    """One part of the energy: its kernel, how finely it is carried, how much of the fluence is set free."""
+
+    kernel: Part
+    fineness: Fineness
+    coefficient_per_mm: tuple[float, ...]
 
 
 class ConeEngine:
@@ -98,12 +123,12 @@ class ConeEngine:
 
     Notes
     -----
-    Each beam's rays are attenuated through the density, energy by energy (so the beam hardens). What they set
-    free splits, as absorption and attenuation say, into what electrons leave nearby and what scattered photons
-    carry on; each part has a kernel of integral 1. All beams share one set of directions, fixed in the patient,
-    so the time hardly grows with the number of beams. The kernel stands along the beam's axis everywhere (not
-    along each ray), all media are water of another density, and electrons of the machine's head are not
-    modelled: the first centimetre is too low.
+    Each beam's rays are attenuated through the density, energy by energy (so the beam hardens). What they
+    set free splits, as absorption and attenuation say, into what electrons leave nearby and what scattered
+    photons carry on; each part has a kernel of integral 1. All beams share one set of directions, fixed in
+    the patient, so the time hardly grows with the number of beams. The kernel stands along the beam's axis
+    everywhere (not along each ray), all media are water of another density, and electrons of the machine's
+    head are not modelled: the first centimetre is too low.
     """
 
     def __init__(
@@ -155,69 +180,61 @@ class ConeEngine:
         mu : sequence of Tensor, shape (v, u) each, optional
             Take the place of the beams' fluences, with a gradient.
         """
-        box = box_of(scene, self.settings.voxel_mm, self._threads)
         given = mu or [tensor(beam.fluence.mu, self._like) for beam in beams]
-        freed = [self.freed(scene, box, beam, one) for beam, one in zip(beams, given, strict=True)]
-        source = torch.cat([torch.stack([each[part] for each in freed]) for part in (0, 1)])
-        step = np.full(3, self.settings.voxel_mm)
-        left = carried(box.density, source, self.weights(beams, box.grid), self.rates, self._cones, step)
+        return sum(  # type: ignore[return-value]
+            self._part(scene, beams, given, part) for part in (self._primary, self._scatter)
+        )
+
+    def _part(self, scene: Scene, beams: Sequence[Beam], mu: Sequence[Tensor], part: _Carried) -> Tensor:
+        """Return what one part of the energy gives at the points of a scene, Gy, shape (A, n)."""
+        side = part.fineness.voxel_mm
+        box = box_of(scene, side, self._threads)
+        cones = directions(part.fineness.cells)
+        source = torch.stack([self._freed(scene, box, b, m, part) for b, m in zip(beams, mu, strict=True)])
+        rate = tensor(np.array(part.kernel.rate_per_mm), self._like)
+        weight = tensor(self._weights(beams, box.grid, part.kernel, cones), self._like)
+        left = carried(box.density, source, weight, rate, cones, np.full(3, side))
         index = box.grid.to_index(scene.points.detach().cpu().numpy().astype(np.float64))
         place = (2.0 * index[:, ::-1] + 1.0) / np.array(box.grid.shape[::-1]) - 1.0
         return raytrace.sampled(left, tensor(place, self._like), self._threads)
 
-    def freed(self, scene: Scene, box: Box, beam: Beam, mu: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the energy per mass that a beam sets free in each cube, for electrons and for scatter, Gy.
-
-        Each of shape (A, z, y, x).
-        """
+    def _freed(self, scene: Scene, box: Box, beam: Beam, mu: Tensor, part: _Carried) -> Tensor:
+        """Return the energy per mass that a beam sets free in each cube, Gy, shape (A, z, y, x)."""
         frame = frame_of(beam, self.model.sad_mm)
         index = np.indices(box.grid.shape).reshape(3, -1).T
         points = points_of(box.grid, index, self._like)
         traced = trace(scene, frame, points, self.settings.ray_spacing_mm, self._threads)
         depth = raytrace.read_at(traced.depth, traced.rays, traced.uvs, self._threads)
         u, v, s = traced.uvs
-        strength = self._fluence_at((u, v), beam.fluence, mu) * (self.model.sad_mm / s) ** 2
-        absorbed, scattered = set_free(self.cone.spectrum, depth)
-        shape = (-1, *box.grid.shape)
-        scale = strength * self.cone.gy_per_mu
-        return (scale * absorbed).view(shape), (scale * scattered).view(shape)
+        strength = self._fluence_at((u, v), beam.fluence, mu, part.fineness.voxel_mm)
+        freed = set_free(self.cone.spectrum, part.coefficient_per_mm, depth)
+        return (strength * (self.model.sad_mm / s) ** 2 * self.cone.gy_per_mu * freed).view(
+            -1, *box.grid.shape
+        )
 
-    def weights(self, beams: Sequence[Beam], grid: Grid) -> Tensor:
-        """Return which part of each beam's sources goes into each direction, shape (H, 2, K, 2 B).
+    def _weights(self, beams: Sequence[Beam], grid: Grid, kernel: Part, cones: Directions) -> Float:
+        """Return which part of each beam's source goes into each direction, shape (H, 2, K, B).
 
-        The columns are the beams' electrons, then their scatter; each column adds up to 1.
+        Each beam's parts add up to 1.
         """
         to_box = np.linalg.inv(grid.affine[:3, :3])
-        parts = (self.kernel.primary, self.kernel.scatter)
-        counts = [len(part.rate_per_mm) for part in parts]
-        made = np.zeros((*self._cones.samples.shape[:2], sum(counts), 2 * len(beams)))
-        for number, part in enumerate(parts):
-            rows = slice(number * counts[0], counts[0] + number * counts[1])
-            whole = np.array(part.weight).sum(axis=1)
-            for column, beam in enumerate(beams):
-                along = (to_box @ frame_of(beam, self.model.sad_mm).axes[2])[::-1]
-                cosine = self._cones.samples @ (along / np.linalg.norm(along))
-                mean = (part.per_angle(cosine) * self._cones.share[:, None, :]).sum(axis=-1)
-                mean *= (whole / mean.sum(axis=(1, 2)))[:, None, None]
-                made[:, :, rows, number * len(beams) + column] = np.moveaxis(mean, 0, -1)
-        return tensor(made, self._like)
+        whole = np.array(kernel.weight).sum(axis=1)
+        columns = []
+        for beam in beams:
+            along = to_box @ frame_of(beam, self.model.sad_mm).axes[2]
+            cosine = cones.samples @ (along / np.linalg.norm(along))
+            mean = (kernel.per_angle(cosine) * cones.share[:, None, :]).sum(axis=-1)
+            columns.append(mean * (whole / mean.sum(axis=(1, 2)))[:, None, None])
+        return np.moveaxis(np.stack(columns), (0, 1), (3, 2))
 
-    @property
-    def rates(self) -> Tensor:
-        """Attenuations of both parts of the kernel, per mm of water, shape (K,)."""
-        both = self.kernel.primary.rate_per_mm + self.kernel.scatter.rate_per_mm
-        return tensor(np.array(both), self._like)
-
-    def _fluence_at(self, uv: tuple[Tensor, Tensor], fluence: Fluence, mu: Tensor) -> Tensor:
+    def _fluence_at(self, uv: tuple[Tensor, Tensor], fluence: Fluence, mu: Tensor, side_mm: float) -> Tensor:
         """Return the fluence with horn and source at places of the isocentre plane, mean over a cube, MU."""
         places, at_v, at_u = map_axes(uv, self.settings.map_spacing_mm)
         v, u = (tensor(edges, self._like) for edges in pixel_edges(fluence))
         horn = tensor(self.model.horn_at(pixel_radii(fluence)), self._like)
-        cube = self.settings.voxel_mm / math.sqrt(12.0)
         shares, widths = np.array(self.cone.images).T
-        spread_v, spread_u = (
-            gaussian_spread(x, at, np.hypot(widths, cube)) for x, at in ((v, at_v), (u, at_u))
-        )
+        width = np.hypot(widths, side_mm / math.sqrt(12.0))
+        spread_v, spread_u = gaussian_spread(v, at_v, width), gaussian_spread(u, at_u, width)
         maps = spread_v @ (mu * horn) @ spread_u.transpose(1, 2)
         map_ = torch.tensordot(tensor(shares, self._like), maps, dims=1)
         return raytrace.sampled(map_[None], places, self._threads)[0]
@@ -225,11 +242,17 @@ class ConeEngine:
     def _together(self, beams: int, body: Mask) -> int:
         """Return how many images may be calculated at once."""
         volume = math.prod(body.grid.shape) * math.prod(body.grid.spacing_zyx_mm)
-        return max(1, int(LARGEST / (2.0 * beams * volume / self.settings.voxel_mm**3)))
+        return max(1, int(LARGEST / (beams * volume / self.settings.primary.voxel_mm**3)))
 
-    @cached_property
-    def _cones(self) -> Directions:
-        return directions(self.settings.cells)
+    @property
+    def _primary(self) -> _Carried:
+        absorbed = self.cone.spectrum.absorption_per_mm
+        return _Carried(self.kernel.primary, self.settings.primary, absorbed)
+
+    @property
+    def _scatter(self) -> _Carried:
+        both = zip(self.cone.spectrum.attenuation_per_mm, self.cone.spectrum.absorption_per_mm, strict=True)
+        return _Carried(self.kernel.scatter, self.settings.scatter, tuple(a - b for a, b in both))
 
     @property
     def _threads(self) -> int:
@@ -240,22 +263,22 @@ class ConeEngine:
         return torch.empty(0, dtype=self.dtype, device=self.device)
 
 
-def set_free(spectrum: Spectrum, depth: Tensor) -> tuple[Tensor, Tensor]:
-    """Return energy set free per mass and unit of energy fluence, for electrons and for scatter, 1/mm of water.
+def set_free(spectrum: Spectrum, coefficient_per_mm: Sequence[float], depth: Tensor) -> Tensor:
+    """Return energy set free per mass and unit of energy fluence, 1/mm of water.
 
     Parameters
     ----------
+    coefficient_per_mm : sequence of float
+        Which part of each energy's fluence is set free, per mm of water.
     depth : Tensor
         Radiological depth, mm of water; above the surface nothing is lost yet.
     """
     depth = depth.clamp(min=0.0)
-    absorbed, scattered = torch.zeros_like(depth), torch.zeros_like(depth)
-    columns = (spectrum.energy_fluence, spectrum.attenuation_per_mm, spectrum.absorption_per_mm)
+    freed = torch.zeros_like(depth)
+    columns = (spectrum.energy_fluence, spectrum.attenuation_per_mm, coefficient_per_mm)
     for share, attenuated, taken in zip(*columns, strict=True):
-        left = share * torch.exp(-attenuated * depth)
-        absorbed = absorbed + taken * left
-        scattered = scattered + (attenuated - taken) * left
-    return absorbed, scattered
+        freed = freed + share * taken * torch.exp(-attenuated * depth)
+    return freed
 
 
 def box_of(scene: Scene, side_mm: float, threads: int) -> Box:
@@ -263,8 +286,8 @@ def box_of(scene: Scene, side_mm: float, threads: int) -> Box:
     spacing = np.array(scene.grid.spacing_zyx_mm)
     shape = np.ceil(np.array(scene.grid.shape) * spacing / side_mm - 1e-6).astype(int) + 2
     first = (np.array(scene.grid.shape) - 1.0) / 2.0 - (shape - 1.0) / 2.0 * side_mm / spacing
-    scale = np.diag([*(side_mm / spacing)[::-1], 1.0])
-    scale[:3, 3] = first[::-1]
+    scale = np.diag([*(side_mm / spacing), 1.0])
+    scale[:3, 3] = first
     counts = (int(shape[0]), int(shape[1]), int(shape[2]))
     grid = Grid(counts, scene.grid.affine @ scale, scene.grid.frame_of_reference)
     fine = [max(1, math.ceil(side_mm / s - 1e-6)) for s in spacing]

@@ -1,4 +1,4 @@
-"""The collapsed cone's dose on the axis of a square field in water, by quadrature alone: for fits and checks."""
+"""The collapsed cone's dose on the axis of a square field in water, by quadrature: for fits, checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rtplan.planning.kernel import EnergyKernel, Part
 
 Float = NDArray[np.float64]
 
-#: Nodes of the quadrature: polar angles (the kernel's cones), azimuths of an eighth, and path in attenuations.
+#: Nodes of the quadrature beside the kernel's cones: azimuths of an eighth turn, and paths.
 AZIMUTHS, PATHS = 6, 40
 
 

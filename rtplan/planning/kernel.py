@@ -54,7 +54,7 @@ class Part(BaseModel):
         return held
 
     def per_angle(self, cosine: ArrayLike) -> Float:
-        """Return energy per solid angle over 4 pi at cosines to the photon, shape (K, ...); mean 1 over all."""
+        """Return energy per solid angle over 4 pi at cosines to the photon, shape (K, ...)."""
         rows = np.array(self.weight)
         edges = np.cos(np.linspace(0.0, math.pi, rows.shape[1] + 1))
         density = rows / ((edges[:-1] - edges[1:]) / 2.0)

@@ -1,4 +1,4 @@
-"""Fluence rasters on the isocentre plane: their pixels, their spreading by Gaussians, and maps to read from."""
+"""Fluence rasters on the isocentre plane: their pixels, their spreading by Gaussians, maps to read."""
 
 from __future__ import annotations
 

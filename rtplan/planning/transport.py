@@ -1,4 +1,4 @@
-"""Energy carried along fixed directions through a box of densities: the collapsed cones of all beams at once."""
+"""Energy carried along fixed directions through a box of densities: the collapsed cones of all beams."""
 
 from __future__ import annotations
 
@@ -60,10 +60,9 @@ def directions(count: int, fine: int = 6) -> Directions:
     middle = np.tan((np.arange(count) + 0.5) * step - math.pi / 4.0)
     edge = (np.arange(count * fine) + 0.5) * step / fine - math.pi / 4.0
     spread = np.tan(edge).reshape(count, fine)
-    area = np.diff(
-        np.arctan(_corner(np.tan(np.linspace(-math.pi / 4, math.pi / 4, count * fine + 1)))), axis=0
-    )
-    area = np.diff(area, axis=1).reshape(count, fine, count, fine) / (4.0 * math.pi)
+    edges = np.tan(np.linspace(-math.pi / 4.0, math.pi / 4.0, count * fine + 1))
+    angle = np.diff(np.diff(np.arctan(_corner(edges)), axis=0), axis=1)
+    area = angle.reshape(count, fine, count, fine) / (4.0 * math.pi)
     axis, tangent, samples, share = [], [], [], []
     for along in range(3):
         across = [i for i in range(3) if i != along]
@@ -171,16 +170,17 @@ def _along(rho: Tensor, sent: Tensor, weight: Tensor, rate: Tensor, ray: _Ray) -
     passed = torch.exp(-path)
     own = -torch.expm1(-path) / path
     per_mass = on_ray.clamp(min=EMPTY)[:, None]
+    size = (rho.shape[0], rate.shape[0], *rho.shape[1:])
     left = torch.zeros_like(on_ray)
     for sign, part in ((1, weight[0]), (-1, weight[1])):
-        set_free = _forth((part @ sent).unflatten(2, rho.shape[1:]), fraction)
+        set_free = _forth((part @ sent).view(size), fraction)
         flown = torch.stack(list(_flown(set_free * own, passed, whole, sign)))
         left = left + (flown * (free * own) + set_free / per_mass * (1.0 - own)).sum(dim=1)
     return _back(left, fraction)
 
 
 def _flown(gain: Tensor, passed: Tensor, whole: NDArray[np.int64], sign: int) -> Iterator[Tensor]:
-    """Yield what enters each plane of cells along the rays, in the order of the planes, shape (K, A, V, U)."""
+    """Yield what enters each plane of cells along the rays, in the planes' order, shape (K, A, V, U)."""
     planes = range(len(whole)) if sign > 0 else range(len(whole) - 1, -1, -1)
     entering: list[Tensor] = []
     flow = torch.zeros_like(gain[0])
