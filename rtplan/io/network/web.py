@@ -107,7 +107,9 @@ def _client(peer: WebPeer) -> Iterator[Any]:
         session.cert = (str(peer.certificate[0]), str(peer.certificate[1]))
     try:
         with session:
-            yield DICOMwebClient(peer.url, session=session, timeout=peer.timeout_s)
+            client = DICOMwebClient(peer.url, session=session, timeout=peer.timeout_s)
+            client.set_http_retry_params(retry=False)  # the queue tries again
+            yield client
     except requests.HTTPError as refused:
         code = getattr(refused.response, "status_code", "")
         raise NetworkError(f"The server {peer.name} refuses (HTTP {code}).") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
@@ -186,6 +187,9 @@ class NodeConfig(BaseModel):
                 _demand(
                     (rule.fetch.by == "web") == (rule.fetch.source in webs), "fetch: by does not fit from"
                 )
+        for web in self.web:
+            safe = web.url.startswith("https://") or urlsplit(web.url).hostname in ("127.0.0.1", "localhost")
+            _demand(not web.user or safe, f"{web.name}: a password goes over https only")
         for peer in self.peer:
             _demand(not (peer.tls or peer.certificate) or self.node.tls is not None, "tls needs [node] tls")
         return self

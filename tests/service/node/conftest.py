@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pydicom
@@ -109,7 +110,9 @@ def running(path):
 
 
 class NodeProcess:
-    """``rtplan serve`` as a process of its own, that can be killed."""
+    """``rtplan serve`` as a process of its own, that can be killed; none outlives its test."""
+
+    running: ClassVar[set] = set()
 
     def __init__(self, path, *before):
         self.path, self.before = path, before
@@ -122,6 +125,7 @@ class NodeProcess:
             [*self.before, sys.executable, "-m", "rtplan", "serve", "--config", str(self.path)],
             stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment,
         )  # fmt: skip
+        self.running.add(self)
         line = self.process.stdout.readline()
         assert "listens on" in line, line
         self.port = int(line.split("port ")[1].split()[0])
@@ -129,6 +133,7 @@ class NodeProcess:
         return self
 
     def kill(self):
+        self.running.discard(self)
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()
@@ -136,9 +141,18 @@ class NodeProcess:
     def stop(self, timeout_s=20.0):
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout_s)
+        self.running.discard(self)
         self.process.stdout.close()
         self.log.close()
         return code
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left():
+    yield
+    for node in list(NodeProcess.running):
+        node.kill()
+        node.log.close()
 
 
 def entity(title="SCANNER", **waits):

@@ -88,6 +88,10 @@ send_to = ["PACS"]
         (("[[rule]]", '[[peer]]\nae_title = "SCANNER"\naddress = "10.0.0.1"\n[[rule]]'), "stands twice"),
         (("[[rule]]", '[[peer]]\nae_title = "P"\naddress = "10.0.0.1"\ntls = true\n[[rule]]'), "tls needs"),
         (("[[rule]]", '[[web]]\nname = "W"\nurl = "ftp://x"\n[[rule]]'), "web[0].url"),
+        (
+            ("[[rule]]", '[[web]]\nname = "W"\nurl = "http://10.0.0.1/web"\nuser = "u"\n[[rule]]'),
+            "https only",
+        ),
         (("schema = 1", "schema ="), "Not a TOML file"),
     ],
 )

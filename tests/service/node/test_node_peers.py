@@ -22,7 +22,7 @@ from rtplan.phantom.cohort import make_patient
 from rtplan.service.node.config import FetchSettings
 from rtplan.service.node.node import limits_of
 
-from .conftest import free_port, running, stored, wait_for, write_config
+from .conftest import free_port, mr_object, running, stored, wait_for, write_config
 
 pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -187,6 +187,28 @@ def test_other_series_are_fetched_from_orthanc(tmp_path, mr, by):
             assert pydicom.dcmread(node.folder / kept[ds.SOPInstanceUID]["path"]) == ds
         assert node.workshop.fetcher.fetch(asked, study) == len(mr)  # again: nothing new
         assert len(stored(node.folder)) == len(mr)
+
+
+def test_a_rule_runs_on_what_came_and_what_it_fetched(tmp_path):
+    """One series is pushed, the other lies in Orthanc: the job's snapshot holds both."""
+    demand("Orthanc", "storescu", "echoscu")
+    pushed, kept = (tmp_path / name for name in ("pushed", "kept"))
+    for folder, series, modality in ((pushed, 1, "MR"), (kept, 2, "CT")):
+        folder.mkdir()
+        for number in range(5):
+            ds = mr_object(series, number, modality=modality)
+            ds.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    port = free_port()
+    orthanc = Orthanc(tmp_path / "orthanc", port)
+    rule = RULE.replace("quiet_s = 2.0", "quiet_s = 0.5") + 'fetch = {from = "PACS", modalities = ["CT"]}\n'
+    config = write_config(tmp_path, port=port, rest=pacs(orthanc.port) + rule)
+    with orthanc.running(), running(config) as node:
+        call("storescu", "-aet", "SCANNER", "-aec", "PACS", "127.0.0.1", orthanc.port, *kept.iterdir())
+        call("storescu", "-aet", "SCANNER", "-aec", "RTPLAN", "127.0.0.1", port, *pushed.iterdir())
+        job = wait_for(lambda: node.database.one("SELECT folder FROM job"), 20.0)
+        files = (node.folder / "work" / job["folder"] / "in").iterdir()
+        found = sorted(pydicom.dcmread(path, stop_before_pixels=True).Modality for path in files)
+        assert found == ["CT"] * 5 + ["MR"] * 5
 
 
 def test_results_go_to_dicomweb(tmp_path, objects):

@@ -78,9 +78,12 @@ def test_a_crash_a_stop_and_a_refusal_of_the_pipeline(tmp_path, objects):
     assert "Secret" not in log
 
 
-def test_the_pipeline_ends_with_a_killed_node_and_runs_again(tmp_path, objects):
+def test_quiet_time_and_jobs_outlive_a_killed_node(tmp_path, objects):
+    """Killed before the study is quiet, and again while its pipeline runs: that ends, and runs again."""
     node = NodeProcess(write_config(tmp_path, rest=RULE, port=free_port())).start()
     push(node, objects)
+    node.kill()
+    node.start()
     (worker,) = wait_for(lambda: workers(node.process.pid))
     node.kill()
     wait_for(lambda: not Path(f"/proc/{worker}").exists())
@@ -117,6 +120,26 @@ def queue_results(node, objects, target="PACS"):
     with node.database.transaction() as db:
         send_later(db, node.folder, 1, items, [target])
     return items
+
+
+def test_nothing_is_run_before_what_a_rule_fetches_has_come(tmp_path, objects):
+    rule = RULE + 'fetch = {from = "PACS", modalities = ["CT"]}\n'
+    with running(write_config(tmp_path, rest=pacs(free_port()) + rule)) as node:
+        push(node, objects)
+        row = wait_for(lambda: node.database.one("SELECT * FROM study WHERE tries >= 2"))
+        assert (row["state"], row["fetched"]) == ("fetching", 0)
+        assert states(node) == []
+    log = (tmp_path / "log.txt").read_text()
+    assert "why=The peer PACS cannot be reached." in log
+
+
+def test_results_wait_for_a_dicomweb_server_that_is_down(tmp_path, objects):
+    rest = f'[[web]]\nname = "ARCHIVE"\nurl = "http://127.0.0.1:{free_port()}/dicom-web"\n'
+    with running(write_config(tmp_path, rest=rest)) as node:
+        queue_results(node, objects, "ARCHIVE")
+        wait_for(lambda: node.database.one("SELECT 1 FROM outgoing WHERE tries >= 2"))
+        assert set(states(node, "outgoing")) == {"waiting"}
+    assert "cannot be reached (ConnectionError)" in (tmp_path / "log.txt").read_text()
 
 
 def pacs(port, more=""):

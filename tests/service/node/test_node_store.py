@@ -64,19 +64,23 @@ def test_of_two_data_sets_under_one_uid_at_the_same_time_one_wins(tmp_path):
         assert (node.folder / row["path"]) == kept
 
 
-@pytest.mark.parametrize("call", ["fsync", "rename"])
-def test_what_the_disk_does_not_take_is_not_answered_with_success(tmp_path, objects, monkeypatch, call):
-    """The system's own call fails, as on a broken disk: the object is refused, and nothing of it stays."""
+@pytest.mark.parametrize(
+    ("call", "thread"), [("fsync", "Acceptor"), ("fsync", "committer"), ("rename", "Acceptor")]
+)
+def test_what_the_disk_does_not_take_is_not_answered_with_success(
+    tmp_path, objects, monkeypatch, call, thread
+):
+    """The system's own call fails, as on a broken disk: the object is refused, and nothing of it stays.
+
+    The file is forced onto the disk by the association's thread, its folder by the committer.
+    """
     with running(write_config(tmp_path)) as node:
         association = entity().associate("127.0.0.1", node.port, ae_title="RTPLAN")
         assert association.send_c_store(objects[0]).Status == 0x0000
         sound = getattr(os, call)
 
         def broken(*arguments, **more):
-            if (
-                threading.current_thread().name == "committer"
-                or "Acceptor" in threading.current_thread().name
-            ):
+            if thread in threading.current_thread().name:
                 raise OSError(errno.EIO, "broken")
             return sound(*arguments, **more)
 
