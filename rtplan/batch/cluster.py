@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -63,14 +64,26 @@ def clients(site: Site, limits: Limits, device: str = "cpu") -> Iterator[Client]
     BatchError
         If the scheduler cannot be reached.
     """
-    if site.scheduler:
-        with _existing(site.scheduler) as client:
-            client.register_plugin(OneThread(own=False))
+    with _silent(), dask.config.set(CONFIG):
+        if site.scheduler:
+            with _existing(site.scheduler) as client:
+                client.register_plugin(OneThread(own=False))
+                yield client
+            return
+        with _started(site, limits, device) as cluster, Client(cluster) as client:
+            client.register_plugin(OneThread(own=True))
             yield client
-        return
-    with dask.config.set(CONFIG), _started(site, limits, device) as cluster, Client(cluster) as client:
-        client.register_plugin(OneThread(own=True))
-        yield client
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Dask's own log from the terminal: it tells each lost connection as a traceback, and we tell it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _started(site: Site, limits: Limits, device: str) -> SpecCluster:

@@ -229,7 +229,8 @@ def test_a_scheduler_that_is_killed_loses_nothing(clinic, asked, tmp_path):
     batch.look()
     (tmp_path / "two").mkdir()
     with processes(tmp_path / "two") as (address, _):
-        state = run_batch(asked(source), out, Site(scheduler=address), resume=True)
+        patient = asked(source, limits=Limits(patience_s=60.0))
+        state = run_batch(patient, out, Site(scheduler=address), resume=True)
     assert state.counts["done"] == 6
     whole(out, 6)
     assert {path: path.stat().st_mtime_ns for path in batch.seen} == batch.seen
