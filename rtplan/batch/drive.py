@@ -6,7 +6,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
@@ -21,7 +21,8 @@ from rtplan.errors import BatchError
 
 #: Gets a line of text.
 Tell = Callable[[str], None]
-_TICK_S = 1.0
+#: How often the scheduler is looked at, and how long a share may take to show what another machine wrote.
+_TICK_S, _SHARE_S = 1.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Drive:
         status = flight.last.status
         if status == "finished":
             outcome: Outcome = flight.last.result()
-            return outcome
+            return self._seen(flight, outcome)
         if status == "error":
             failure = flight.last.exception()
             if isinstance(failure, KilledWorker):
@@ -163,6 +164,19 @@ class Drive:
         if self.client.status != "running":
             raise self._lost()
         return Outcome("failed", "infrastructure", "The scheduler gave the patient back.")
+
+    def _seen(self, flight: Flight, outcome: Outcome) -> Outcome:
+        """Return the outcome; that of a worker whose results are not here is none."""
+        results = self.order.out / PATIENTS / self.members[flight.number].key / "manifest.json"
+        end = time.monotonic() + _SHARE_S
+        while outcome.state == "done" and not results.is_file():
+            if time.monotonic() > end:
+                reason = "His worker does not see the same out folder."
+                return replace(
+                    outcome, state="failed", fault="infrastructure", reason=reason, outage="worker"
+                )
+            time.sleep(0.1)
+        return outcome
 
     def _look(self) -> None:
         """Look, since nothing has ended for a while, whether the scheduler is there and somebody works."""

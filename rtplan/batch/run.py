@@ -92,9 +92,9 @@ def run_batch(
                     plan = plan_of(client, settings, split=split)
                     Drive(client, plan, manifest, {m.number: m for m in members}, order, tell).run()
             state = replace(manifest.state(), running=False)
-            _clear(out)
             write_results(out, state)
         finally:
+            _clear(out)
             manifest.close()
     return state
 

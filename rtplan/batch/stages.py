@@ -103,7 +103,7 @@ def _memory(workers: Sequence[Mapping[str, Any]], need: float) -> dict[str, floa
 
 def chain(client: Client, plan: Plan, member: Member, order: Order, attempt: int) -> list[Future]:
     """Send one patient; return the futures of his tasks, the last of which gives an `Outcome`."""
-    name = f"{member.key or 'none'}-{member.number}-{attempt}"
+    name = f"{member.key}-{member.number}-{attempt}-{order.start}"
     priority = -member.number
     if not plan.split:
         return [_submit(client, work, (member, order), f"patient-{name}", plan.whole, priority)]

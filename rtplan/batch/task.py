@@ -8,9 +8,10 @@ import re
 import shutil
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,11 +48,14 @@ class Order:
         Folder of the batch, as the workers see it.
     version : str
         Of rtplan: a worker with another one does not begin.
+    start : str
+        Names this start of the batch: a scheduler may still hold tasks of an earlier one.
     """
 
     settings: BatchSettings
     out: Path
     version: str
+    start: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
 
 def work(member: Member, order: Order) -> Outcome:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
+from rtplan.batch import drive
 from rtplan.batch.cluster import Site
 from rtplan.batch.lock import BATCH, held
 from rtplan.batch.run import run_batch, status_of
@@ -205,3 +206,17 @@ def test_status_is_the_manifest(done):
     assert json.loads(json.dumps(seen.as_dict()))["counts"] == state.counts
     with held(out / BATCH):
         assert status_of(out).running
+
+
+def test_a_worker_that_writes_elsewhere_is_found_out(two, asked, site, tmp_path, monkeypatch):
+    monkeypatch.setattr(drive, "_SHARE_S", 0.2)
+
+    def lose(line):  # what the worker of another file system would leave here: nothing
+        for folder in (tmp_path / "out" / "patients").iterdir():
+            shutil.rmtree(folder)
+
+    real = drive.Drive._seen
+    monkeypatch.setattr(drive.Drive, "_seen", lambda self, *given: (lose(""), real(self, *given))[1])
+    with pytest.raises(BatchError, match="same out folder"):
+        run_batch(asked(two), tmp_path / "out", site)
+    assert status_of(tmp_path / "out").counts["done"] == 0
