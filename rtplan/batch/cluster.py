@@ -23,13 +23,20 @@ from rtplan.planning.device import accelerators
 
 #: Resources that workers may declare: tokens for cards, and MiB of memory.
 GPU, MEMORY = "GPU", "MEMORY"
-#: What Dask is told where we start it: a worker's death is counted by the manifest, not hidden by Dask.
+#: What Dask is told where we start it: a worker's death is counted by the manifest, not hidden by Dask; its
+#: watches look once a second or so, not every 20 to 100 ms, which cost a tenth of a core with a few workers.
 CONFIG: Mapping[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.worker.memory.terminate": 0.95,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.low-level-log-length": 0,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.tick.cycle": "2s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.work-stealing-interval": "2s",
 }
 
 

@@ -30,7 +30,7 @@ class Watched:
         self.out, self.seen = out, {}
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
-    def until(self, true, seconds=120.0):
+    def until(self, true, seconds=300.0):
         end = time.monotonic() + seconds
         while not true():
             self.look()
@@ -47,7 +47,7 @@ class Watched:
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
 
-    def end(self, seconds=60.0):
+    def end(self, seconds=120.0):
         self.process.wait(timeout=seconds)
         said = self.process.stderr.read()
         self.process.stderr.close()
@@ -199,7 +199,7 @@ def processes(tmp_path):
     )  # fmt: skip
     worker = subprocess.Popen(
         [*dask, "worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard",
-         "--local-directory", str(tmp_path), "--death-timeout", "30"],
+         "--local-directory", str(tmp_path), "--death-timeout", "300"],
         **quiet,
     )  # fmt: skip
     try:
@@ -229,7 +229,7 @@ def test_a_scheduler_that_is_killed_loses_nothing(clinic, asked, tmp_path):
     batch.look()
     (tmp_path / "two").mkdir()
     with processes(tmp_path / "two") as (address, _):
-        patient = asked(source, limits=Limits(patience_s=60.0))
+        patient = asked(source, limits=Limits(patience_s=300.0))
         state = run_batch(patient, out, Site(scheduler=address), resume=True)
     assert state.counts["done"] == 6
     whole(out, 6)
