@@ -20,6 +20,7 @@ from rtplan.batch.task import Order, guarded, place_of, work
 from rtplan.case.assemble import clinical_steps
 from rtplan.case.run import closed, opened
 from rtplan.domain import Patient
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.protocol import load_protocol
 from rtplan.errors import BatchError
 
@@ -164,16 +165,17 @@ def after_card(carried: Carried, member: Member, order: Order) -> Outcome:
     given = carried.patient
 
     def write(gauge: Gauge) -> None:
-        patient = _run(2, given, order, gauge)
+        ledger = Ledger()
+        patient = _run(2, given, order, gauge, ledger)
         with place_of(member, order) as place:
-            closed(patient, place, order.settings.case, command="batch", say=gauge.say)
+            closed(patient, place, order.settings.case, command="batch", say=gauge.say, ledger=ledger)
 
     return _both(carried.outcome, guarded(write, member, order, alone=True))
 
 
-def _run(part: int, patient: Patient, order: Order, gauge: Gauge) -> Patient:
+def _run(part: int, patient: Patient, order: Order, gauge: Gauge, ledger: Ledger | None = None) -> Patient:
     case = order.settings.case
-    steps = clinical_steps(load_protocol(case.protocol), case)
+    steps = clinical_steps(load_protocol(case.protocol), case, ledger)
     at = [n for n, step in enumerate(steps) if type(step).__name__ in ON_CARD]
     first, last = (at[0], at[-1] + 1) if at else (len(steps), len(steps))
     parts = (steps[:first], steps[first:last], steps[last:])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from rtplan.case.settings import CaseSettings
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.protocol import Derive, OutcomeModel, Protocol
 from rtplan.learning.residuals import load_residuals
 from rtplan.pipeline import Step
@@ -14,10 +15,15 @@ from rtplan.planning.optimise import OptimiseSettings
 from rtplan.steps import CLINICAL
 
 
-def clinical_steps(protocol: Protocol, settings: CaseSettings) -> tuple[Step, ...]:
-    """Return the steps of `rtplan.steps.CLINICAL`, each with what this case asks of it."""
+def clinical_steps(
+    protocol: Protocol, settings: CaseSettings, ledger: Ledger | None = None
+) -> tuple[Step, ...]:
+    """Return the steps of `rtplan.steps.CLINICAL`, each with what this case asks of it.
+
+    The steps that read DVHs share the ledger; whoever writes curves afterwards may be handed it too.
+    """
     wanted = with_outcome(with_margins(protocol, settings.margins), settings.outcome)
-    asked = _asked(wanted, settings)
+    asked = _asked(wanted, settings, ledger or Ledger())
     left_out = set() if "SynCT" in settings.arms else {"SynthesiseCT"}
     if settings.dose_samples:
         load_residuals(settings.model, settings.residuals)  # refused before anything is reckoned
@@ -26,7 +32,7 @@ def clinical_steps(protocol: Protocol, settings: CaseSettings) -> tuple[Step, ..
     return tuple(step(**asked.get(step.__name__, {})) for step in CLINICAL if step.__name__ not in left_out)
 
 
-def _asked(protocol: Protocol, settings: CaseSettings) -> dict[str, dict[str, Any]]:
+def _asked(protocol: Protocol, settings: CaseSettings, ledger: Ledger) -> dict[str, dict[str, Any]]:
     """Return, by name of the step, the settings that differ from its own defaults."""
     return {
         "SynthesiseCT": {"model": settings.model, "device": settings.device},
@@ -50,12 +56,13 @@ def _asked(protocol: Protocol, settings: CaseSettings) -> dict[str, dict[str, An
             "sample_seed": settings.seed,
             "device": settings.device,
         },
-        "EvaluateProtocol": {"protocol": protocol},
+        "EvaluateProtocol": {"protocol": protocol, "ledger": ledger},
         "MapSurface": {"protocol": protocol},
         "EstimateOutcome": {
             "protocol": protocol,
             "parameter_seed": settings.seed,
             "contours": settings.contours,
+            "ledger": ledger,
         },
         "CompareArms": {"gamma": settings.gamma},
     }

@@ -18,6 +18,7 @@ from rtplan.case.provenance import data_files_of, finished_before, weights_of
 from rtplan.case.run import as_plain, as_plain_outputs
 from rtplan.case.settings import CaseSettings
 from rtplan.domain import Patient
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.protocol import load_protocol
 from rtplan.planning.device import threads
 
@@ -74,13 +75,14 @@ def run_in_memory(
     """
     if resume and finished_before(out, _manifest(origin, settings, None)):
         return False
-    steps = clinical_steps(load_protocol(settings.protocol), settings)
+    ledger = Ledger()
+    steps = clinical_steps(load_protocol(settings.protocol), settings, ledger)
     with whole(out, overwrite=resume and out.is_dir()) as folder:
         say("Make the patient")
         patient = pipeline.run(steps, origin.make(), seed=settings.seed, report=say)
         tables.write_findings(patient, folder)
         if patient.absolute_withheld is None:
-            tables.write_curves(curves_of(patient), folder / "dvh")
+            tables.write_curves(curves_of(patient, ledger), folder / "dvh")
         plain = as_plain(_manifest(origin, settings, patient))
         tables.write_json(folder / "manifest.json", plain | {"outputs": as_plain_outputs(folder)})
     return True

@@ -29,6 +29,7 @@ from rtplan.case.rendering import DOCUMENT, PAGE, content_of, rendered
 from rtplan.case.run import Place, as_plain, as_plain_outputs, inputs_of, read
 from rtplan.domain import Beam, ClinicalPlan, Dose, Finding, Grid, Patient, Record
 from rtplan.domain.nomenclature import EXTERNAL
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.protocol import Protocol, load_protocol
 from rtplan.errors import DoseError
 from rtplan.imaging.contour import mask_on
@@ -110,8 +111,9 @@ def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None
         say("Write, read back and calculate what was written")
         patient = _written(folder, patient, prepared, made)
         say("Evaluate")
-        patient = judged(patient, protocol, prepared, made)
-        _report(folder, patient, place, settings)
+        ledger = Ledger()
+        patient = judged(patient, protocol, prepared, made, ledger)
+        _report(folder, patient, place, settings, ledger)
     return patient
 
 
@@ -198,13 +200,17 @@ def whole_grid(patient: Patient, prepared: Prepared) -> Grid:
     return dose_grid(body, targets, spacing, organs)
 
 
-def judged(patient: Patient, protocol: Protocol, prepared: Prepared, made: Made) -> Patient:
+def judged(
+    patient: Patient, protocol: Protocol, prepared: Prepared, made: Made, ledger: Ledger | None = None
+) -> Patient:
     """Add what the protocol asks of the dose, its risks, and what only a plan can say."""
     on_plan = _on_planned_grid(patient.doses[prepared.arm], prepared)
     own = [*made.findings, *limit_findings(prepared, on_plan), *cover_findings(prepared, on_plan)]
     if made.delivered is not None:
         own += loss_findings(prepared, made.outcome.dose, on_plan)
-    patient = EstimateOutcome(protocol)(EvaluateProtocol(protocol)(patient))
+    ledger = ledger or Ledger()
+    patient = EvaluateProtocol(protocol, ledger=ledger)(patient)
+    patient = EstimateOutcome(protocol, ledger=ledger)(patient)
     own = [as_given(f, patient.findings, prepared.arm) for f in own]
     told = (replace(f, patient=patient.key, arm=prepared.arm) for f in own)
     return patient.with_findings(*told)
@@ -216,13 +222,13 @@ def _on_planned_grid(dose: Dose, prepared: Prepared) -> Dose:
     return resample(dose, prepared.leading.mask.grid)
 
 
-def _report(folder: Path, patient: Patient, place: Place, settings: PlanSettings) -> None:
+def _report(folder: Path, patient: Patient, place: Place, settings: PlanSettings, ledger: Ledger) -> None:
     """Write findings, volumes, DVHs, page, document and manifest."""
     manifest = _manifest(place, settings, patient)
     provenance = as_plain(manifest)
     told, _ = discreet(patient, {})
     case = write_case(told, folder)
-    tables.write_curves(curves_of(told), folder / "dvh", base_gy=case.base_gy)
+    tables.write_curves(curves_of(told, ledger), folder / "dvh", base_gy=case.base_gy)
     made = rendered(content_of(folder, case, provenance))
     (folder / PAGE).write_text(made.page, encoding="utf-8")
     (folder / DOCUMENT).write_bytes(made.document)

@@ -20,6 +20,7 @@ from rtplan.case.provenance import data_files_of, finished_before, weights_of
 from rtplan.case.rendering import DOCUMENT, PAGE, content_of, rendered
 from rtplan.case.settings import CaseSettings
 from rtplan.domain import Patient
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.protocol import load_protocol
 from rtplan.io.index import SALT, index
 from rtplan.io.patient import read_patient
@@ -104,14 +105,16 @@ def run_case(
     RtplanError
         If the input cannot be used or the out folder cannot be made; then nothing was written.
     """
-    steps = clinical_steps(load_protocol(settings.protocol), settings)
+    ledger = Ledger()
+    steps = clinical_steps(load_protocol(settings.protocol), settings, ledger)
     patient, finished = opened(place, settings, command=command, say=say)
     if finished:
         return patient
     with whole(place.out, overwrite=place.overwrite or place.resume) as folder:
         demand_space(folder, _bytes_of_results(patient, settings))
         patient = pipeline.run(steps, patient, seed=settings.seed, report=say)
-        return _written(folder, patient, place, settings, command, say)
+        say("Write")
+        return _written(folder, patient, place, settings, command, ledger)
 
 
 def opened(
@@ -144,8 +147,11 @@ def closed(
     *,
     command: str = "run",
     say: Say = lambda _: None,
+    ledger: Ledger | None = None,
 ) -> Patient:
     """Write the out folder of a patient whose steps have run, whole or not at all.
+
+    With the ``ledger`` of these steps (`rtplan.case.assemble.clinical_steps`) no DVH is made twice.
 
     Raises
     ------
@@ -154,26 +160,26 @@ def closed(
     """
     with whole(place.out, overwrite=place.overwrite or place.resume) as folder:
         demand_space(folder, _bytes_of_results(patient, settings))
-        return _written(folder, patient, place, settings, command, say)
+        say("Write")
+        return _written(folder, patient, place, settings, command, ledger or Ledger())
 
 
 def _written(
-    folder: Path, patient: Patient, place: Place, settings: CaseSettings, command: str, say: Say
+    folder: Path, patient: Patient, place: Place, settings: CaseSettings, command: str, ledger: Ledger
 ) -> Patient:
-    say("Write")
     if settings.tps != CaseSettings.tps:
         patient = patient.with_notices(load(settings.tps).notice())
-    _write(folder, patient, _manifest(place, settings, patient, command), place)
+    _write(folder, patient, _manifest(place, settings, patient, command), place, ledger)
     return patient
 
 
-def _write(folder: Path, patient: Patient, manifest: Manifest, place: Place) -> None:
+def _write(folder: Path, patient: Patient, manifest: Manifest, place: Place, ledger: Ledger) -> None:
     provenance = as_plain(manifest)
     told, _ = discreet(with_near_files(patient, place.folder), {})
-    curves = curves_of(told)
+    curves = curves_of(told, ledger)
     case = write_case(told, folder)
     tables.write_curves(curves, folder / "dvh", base_gy=case.base_gy)
-    tables.write_bands(bands_of(told, curves), folder / "dvh", base_gy=case.base_gy)
+    tables.write_bands(bands_of(told, curves, ledger), folder / "dvh", base_gy=case.base_gy)
     made = rendered(content_of(folder, case, provenance))
     (folder / PAGE).write_text(made.page, encoding="utf-8")
     (folder / DOCUMENT).write_bytes(made.document)

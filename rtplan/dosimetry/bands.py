@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rtplan.domain import Dose, Patient
 from rtplan.dosimetry.curves import arms_with_dose, histograms, shown
 from rtplan.dosimetry.dvh import Dvh, value
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.metric import Metric
 from rtplan.errors import RtplanError
 
@@ -45,7 +46,11 @@ BOUNDS = "bounds of the sampling and of what lies beyond the end contours"
 
 
 def bands(
-    patient: Patient, structures: Iterable[str] | None = None, *, nodes: int = NODES
+    patient: Patient,
+    structures: Iterable[str] | None = None,
+    *,
+    nodes: int = NODES,
+    ledger: Ledger | None = None,
 ) -> dict[str, dict[str, Band]]:
     """Return bands as ``bands[arm][structure]``.
 
@@ -57,6 +62,8 @@ def bands(
         Names; all targets and organs by default. Those without a DVH are left out.
     nodes : int
         Points per band.
+    ledger : Ledger, optional
+        With the DVHs that were made before.
 
     Notes
     -----
@@ -64,12 +71,13 @@ def bands(
     volumes at each dose; any other one the DVH ± error bound ± cap bound of ``V<dose>`` (see
     `rtplan.dosimetry.reading.MetricValue`), which are bounds of the calculation alone.
     """
+    ledger = ledger or Ledger()
     arms = {arm: patient.doses[arm] for arm in arms_with_dose(patient)}
     samples = {arm: _samples(patient, arm) for arm in arms}
     made: dict[str, dict[str, Band]] = {}
     for name in structures if structures is not None else shown(patient):
         structure = patient.structure(name)
-        found = histograms(structure, arms)
+        (found,) = ledger.histograms([structure], arms)
         if isinstance(found, RtplanError):
             continue
         top = max(max(h.curve.max_gy for h in found.values()), 1e-6)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rtplan.domain import Dose, Patient, Structure
 from rtplan.domain.patient import ARMS
 from rtplan.dosimetry.dvh import Dvh, Settings
-from rtplan.dosimetry.several import dvhs_of_all
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.errors import RtplanError
 
 Float = NDArray[np.float64]
@@ -44,10 +44,7 @@ def histograms_of(
     threads: int = 0,
 ) -> list[dict[str, Dvh] | RtplanError]:
     """Return `histograms` of several structures, some at once (`rtplan.dosimetry.several`)."""
-    made = dvhs_of_all(structures, list(doses.values()), settings, threads=threads)
-    return [
-        found if isinstance(found, RtplanError) else dict(zip(doses, found, strict=True)) for found in made
-    ]
+    return Ledger().histograms(structures, doses, settings, threads)
 
 
 def curves(
@@ -57,6 +54,7 @@ def curves(
     *,
     nodes: int = 401,
     threads: int = 0,
+    ledger: Ledger | None = None,
 ) -> dict[str, dict[str, tuple[Float, Float]]]:
     """Return cumulative DVHs for figures and files: ``curves[structure][arm] = (dose_gy, volume_percent)``.
 
@@ -71,6 +69,8 @@ def curves(
         Points per curve, evenly from 0 Gy to the highest dose of any arm in the structure.
     threads : int
         How many structures are worked on at once; 0: by the number of cores.
+    ledger : Ledger, optional
+        With the DVHs that were made before.
 
     Returns
     -------
@@ -82,7 +82,8 @@ def curves(
     if not doses:
         return result
     names = list(structures if structures is not None else shown(patient))
-    every = histograms_of([patient.structure(name) for name in names], doses, settings, threads)
+    asked = [patient.structure(name) for name in names]
+    every = (ledger or Ledger()).histograms(asked, doses, settings, threads)
     for name, made in zip(names, every, strict=True):
         if isinstance(made, RtplanError):
             continue

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rtplan.domain import Dose, Finding, Patient
-from rtplan.dosimetry.curves import arms_with_dose, histograms_of, shown
+from rtplan.dosimetry.curves import arms_with_dose, shown
 from rtplan.dosimetry.dvh import Dvh, MetricValue, Settings, value
 from rtplan.dosimetry.extent import completed_fraction
 from rtplan.dosimetry.indices import quality_findings
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.metric import Metric, parse
 from rtplan.dosimetry.protocol import Goal, Protocol
 from rtplan.errors import DoseError, RtplanError
@@ -53,7 +54,12 @@ def rows_of(patient: Patient, protocol: Protocol) -> tuple[Row, ...]:
 
 
 def judge(
-    patient: Patient, protocol: Protocol, settings: Settings | None = None, *, threads: int = 0
+    patient: Patient,
+    protocol: Protocol,
+    settings: Settings | None = None,
+    *,
+    threads: int = 0,
+    ledger: Ledger | None = None,
 ) -> tuple[Finding, ...]:
     """Return all findings of a protocol on a patient's doses.
 
@@ -68,6 +74,8 @@ def judge(
         Of the DVH.
     threads : int
         How many structures are worked on at once; 0: by the number of cores.
+    ledger : Ledger, optional
+        With the DVHs that were made before; gets those that are made here.
 
     Notes
     -----
@@ -82,7 +90,8 @@ def judge(
     names = list(dict.fromkeys(row.structure for row in rows))
     there = [name for name in names if name in patient.structures]
     doses = _with_fractions(doses, protocol)
-    made = histograms_of([patient.structures[name] for name in there], doses, settings, threads)
+    asked = [patient.structures[name] for name in there]
+    made = (ledger or Ledger()).histograms(asked, doses, settings, threads)
     table = dict(zip(there, made, strict=True))
     findings: list[Finding] = []
     for name in names:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rtplan.domain import Finding, Patient
 from rtplan.dosimetry.budget import alpha_beta_row, lots
-from rtplan.dosimetry.curves import arms_with_dose, histograms
+from rtplan.dosimetry.curves import arms_with_dose
 from rtplan.dosimetry.dvh import Dvh, Settings
 from rtplan.dosimetry.exposure import Varied, exposures, told_of
 from rtplan.dosimetry.extent import completed_fraction, is_cut
 from rtplan.dosimetry.judging import reference_arm
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.outcome import Outcome, detail_of, evaluate
 from rtplan.dosimetry.parameters import ParameterSet, load_set
 from rtplan.dosimetry.parts import Answers, Budget, Exposure, budget_of
@@ -27,12 +28,13 @@ STEP = "EstimateOutcome"
 
 @dataclass(frozen=True)
 class Ask:
-    """How outcomes are estimated: number of draws, seed, settings of the DVH, variation of the contours."""
+    """How outcomes are estimated: draws, seed, settings of the DVH, variation of the contours, DVHs made."""
 
     samples: int = 2000
     seed: int = 1
     settings: Settings | None = None
     contours: ContourVariation | None = None
+    ledger: Ledger = field(default_factory=Ledger, repr=False, compare=False)
 
 
 def estimate(patient: Patient, protocol: Protocol, ask: Ask | None = None) -> tuple[Finding, ...]:
@@ -74,7 +76,8 @@ def _reason_against(patient: Patient, use: Use, parameters: ParameterSet) -> str
 
 def _of_model(patient: Patient, protocol: Protocol, parameters: ParameterSet, ask: Ask) -> list[Finding]:
     doses = {arm: patient.doses[arm] for arm in arms_with_dose(patient)}
-    made = histograms(patient.structures[parameters.structure], {**doses, **patient.samples}, ask.settings)
+    organ = patient.structures[parameters.structure]
+    (made,) = ask.ledger.histograms([organ], {**doses, **patient.samples}, ask.settings)
     if isinstance(made, RtplanError):
         return [_missing(patient, parameters, str(made))]
     fractions = {arm: doses[arm].fractions or protocol.fractions for arm in doses}

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rtplan.domain import Finding, Patient
 from rtplan.dosimetry.dvh import Settings
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.parameters import load_set
 from rtplan.dosimetry.population import constraints_only
 from rtplan.dosimetry.protocol import Protocol
@@ -31,6 +32,8 @@ class EstimateOutcome:
     contours : ContourVariation or None
         How far contours vary between readers; None: they are taken as they are, and the findings say so.
         No variation is shipped, because none was sourced.
+    ledger : Ledger
+        With the DVHs that were made before; no setting.
     """
 
     protocol: Protocol
@@ -38,6 +41,7 @@ class EstimateOutcome:
     parameter_seed: int = 1
     settings: Settings = field(default_factory=Settings)
     contours: ContourVariation | None = None
+    ledger: Ledger = field(default_factory=Ledger, repr=False, compare=False)
 
     needs: ClassVar[tuple[str, ...]] = ()
     makes: ClassVar[tuple[str, ...]] = ()
@@ -49,7 +53,7 @@ class EstimateOutcome:
             return patient.with_findings(_no_model(patient, self.protocol))
         if not patient.doses:
             return patient.with_findings(*_no_dose(patient, self.protocol))
-        ask = Ask(self.samples, self.parameter_seed, self.settings, self.contours)
+        ask = Ask(self.samples, self.parameter_seed, self.settings, self.contours, self.ledger)
         return patient.with_findings(*estimate(patient, self.protocol, ask))
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from rtplan.domain import Finding, Patient
 from rtplan.dosimetry.dvh import Settings
 from rtplan.dosimetry.judging import judge
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.protocol import Protocol
 from rtplan.planning.device import threads
 
@@ -22,10 +23,13 @@ class EvaluateProtocol:
         Goals with limits, wishes, sources.
     settings : Settings
         Of the DVH.
+    ledger : Ledger
+        Gets the DVHs, for who reads them afterwards; no setting.
     """
 
     protocol: Protocol
     settings: Settings = field(default_factory=Settings)
+    ledger: Ledger = field(default_factory=Ledger, repr=False, compare=False)
 
     needs: ClassVar[tuple[str, ...]] = ()
     makes: ClassVar[tuple[str, ...]] = ()
@@ -34,7 +38,8 @@ class EvaluateProtocol:
         """Return the patient with the findings; without a dose each goal is not evaluable."""
         if not patient.doses:
             return patient.with_findings(*_no_dose(patient, self.protocol))
-        return patient.with_findings(*judge(patient, self.protocol, self.settings, threads=threads()))
+        found = judge(patient, self.protocol, self.settings, threads=threads(), ledger=self.ledger)
+        return patient.with_findings(*found)
 
 
 def _no_dose(patient: Patient, protocol: Protocol) -> list[Finding]:
