@@ -161,8 +161,9 @@ def _structures(stage: Stage) -> list[Plain]:
             continue
         structure = stage.patient.structure(name)
         colour, dash = (BODY_COLOUR, DASHES[0]) if name == EXTERNAL else shown[name]
-        inside = np.argwhere(share.array >= 0.5 * float(share.array.max()))
-        middle = stage.axes.T @ share.grid.to_patient(inside[len(inside) // 2])
+        inside = np.flatnonzero(share.array >= 0.5 * float(share.array.max()))
+        index = np.unravel_index(inside[len(inside) // 2], share.array.shape)
+        middle = stage.axes.T @ share.grid.to_patient(index)
         made.append(
             {
                 "name": name,
