@@ -1,0 +1,115 @@
+"""What the pages' blocks work on, made once a session: a digital patient, a finished run, pairs …"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from rtplan.case.run import Place, run_case
+from rtplan.case.settings import CaseSettings
+from rtplan.io.patient_write import write_patient
+from rtplan.phantom.cohort import make_patient
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+COARSE = (6.0, 4.0, 4.0)
+
+
+def _drawn(seed: int, cohort: str = "valid"):
+    patient = make_patient(cohort, seed, spacing_zyx_mm=COARSE, contrasts=("T2w",))
+    target = replace(patient.structure("PTVp"), name="PTVp_7700")
+    return patient, {**{n: s for n, s in patient.structures.items() if n != "PTVp"}, "PTVp_7700": target}
+
+
+def make_patient_folder(place: Path, _) -> None:
+    """Write a digital patient: CT, T2w and structures with the FLAME boost's target."""
+    patient, structures = _drawn(5)
+    write_patient(replace(patient, structures=structures), place)
+
+
+def make_run(place: Path, ready) -> None:
+    """Run this patient with three fields on a coarse grid: what the pages' own runs take a minute for."""
+    settings = CaseSettings(protocol="prostate_boost_flame", beams=3, grid_mm=8.0)
+    run_case(Place(ready("patient"), place), settings)
+
+
+def make_export(place: Path, ready) -> None:
+    """Put together what a planning system exports: the patient with its plan and the dose on the CT."""
+    shutil.copytree(ready("patient"), place)
+    for name in ("RP.dcm", "RD_CT.dcm"):
+        shutil.copy(ready("run") / "dicom" / name, place / name)
+
+
+def make_cohort(place: Path, ready) -> None:
+    """Write two digital patients, a folder each."""
+    for seed in (5, 6):
+        patient, structures = _drawn(seed)
+        write_patient(replace(patient, structures=structures), place / f"case{seed}")
+
+
+def make_pairs(place: Path, _) -> None:
+    """Write three pairs of CT and MR as npz, as data sets come."""
+    place.mkdir()
+    for seed in (1, 2, 3):
+        patient, _structures = _drawn(seed, "train")
+        ct, mr = patient.images["CT"].array, patient.images["T2w"].array
+        np.savez_compressed(place / f"case{seed}.npz", ct=ct, mr=mr, spacing_zyx=np.array(COARSE))
+
+
+def make_prostate(place: Path, _) -> None:
+    """Write one ellipsoid gland with zones and a lesion, as the PI-CAI masks are kept."""
+    z, y, x = np.meshgrid(*(np.arange(n) - n / 2 for n in (20, 60, 64)), indexing="ij")
+    gland = (z * 3 / 22) ** 2 + (y / 20) ** 2 + (x / 26) ** 2 < 1
+    lesion = gland & ((z * 3) ** 2 + (y - 12) ** 2 + (x - 8) ** 2 < 25)
+    zones = np.where(gland, np.where(y > 4, 1, 2), 0)
+    spacing = np.array([3.0, 1.0, 1.0])
+    with place.open("wb") as file:
+        np.savez_compressed(file, gland=gland, zones=zones, lesion_isup=2 * lesion, spacing_zyx=spacing)
+
+
+def make_curve(place: Path, _) -> None:
+    """Write the cumulative DVH of a rectum as CSV: dose falling evenly to 60 Gy."""
+    rows = "".join(f"{dose},{100 - dose / 0.6:.4f}\n" for dose in range(61))
+    place.write_text(f"# type: cumulative\ndose_gy,volume_percent\n{rows}", encoding="utf-8")
+
+
+def make_openkbp(place: Path, _) -> None:
+    """Link one real patient of OpenKBP's validation set; skip where the set is not here."""
+    source = DATA / "openkbp" / "valid"
+    if not source.is_dir():
+        pytest.skip("the real data (../shared/data/openkbp) are not here")
+    place.mkdir()
+    first = min(source.iterdir())
+    (place / first.name).symlink_to(first)
+
+
+MADE = {
+    "patient": make_patient_folder,
+    "run": make_run,
+    "export": make_export,
+    "cohort": make_cohort,
+    "pairs": make_pairs,
+    "prostate": make_prostate,
+    "curve": make_curve,
+    "openkbp": make_openkbp,
+}
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory, worker_id):
+    """Return a function that gives the place of a thing by its name; made at most once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+
+    def place(name: str) -> Path:
+        path = base / f"docs-{name}"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                MADE[name](path, place)
+        return path
+
+    return place
