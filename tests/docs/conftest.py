@@ -16,13 +16,15 @@ from rtplan.io.patient_write import write_patient
 from rtplan.phantom.cohort import make_patient
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-COARSE = (6.0, 4.0, 4.0)
+COARSE = (7.0, 5.0, 5.0)
+#: Of the digital patient's structures, those that the pages speak of.
+KEPT = ("External", "Prostate", "Rectum", "Bladder", "GTVp", "zGas")
 
 
 def _drawn(seed: int, cohort: str = "valid"):
     patient = make_patient(cohort, seed, spacing_zyx_mm=COARSE, contrasts=("T2w",))
     target = replace(patient.structure("PTVp"), name="PTVp_7700")
-    return patient, {**{n: s for n, s in patient.structures.items() if n != "PTVp"}, "PTVp_7700": target}
+    return patient, {name: patient.structure(name) for name in KEPT} | {"PTVp_7700": target}
 
 
 def make_patient_folder(place: Path, _) -> None:
@@ -33,7 +35,8 @@ def make_patient_folder(place: Path, _) -> None:
 
 def make_run(place: Path, ready) -> None:
     """Run this patient with three fields on a coarse grid: what the pages' own runs take a minute for."""
-    settings = CaseSettings(protocol="prostate_boost_flame", beams=3, grid_mm=8.0)
+    arms = ("CT", "CT0", "SynCT")
+    settings = CaseSettings(protocol="prostate_boost_flame", arms=arms, beams=3, grid_mm=8.0, gamma=())
     run_case(Place(ready("patient"), place), settings)
 
 
