@@ -1,4 +1,4 @@
-"""Pages of the site that nobody writes by hand (a hook of MkDocs): command line, Python, validation, changelog."""
+"""Pages that nobody writes by hand (a hook of MkDocs): command line, Python, validation, changelog."""
 
 from __future__ import annotations
 
@@ -158,9 +158,9 @@ def validation() -> str:
     text = [
         "# Validation",
         "",
-        "What was measured, as the scripts in `benchmarks/` wrote it: nothing on these pages is copied by hand. Each says",
-        "how it was made and on which machine; each can be made again by the call that it names. How far a number carries, and",
-        "what is not known, stands on the page of the concept.",
+        "What was measured, as the scripts in `benchmarks/` wrote it: nothing here is copied by hand.",
+        "Each page says how it was made and on which machine, and can be made again by the call named there.",
+        "How far a number carries, and what is not known, stands on the page of the concept.",
         "",
         "| question | page |",
         "|---|---|",

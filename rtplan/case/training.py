@@ -10,7 +10,7 @@ from pathlib import Path
 from rtplan.domain import Patient
 from rtplan.errors import FormatError
 from rtplan.imaging.laid import laid_on
-from rtplan.io.datasets.npz import read_folder
+from rtplan.io.datasets.matched import read_pairs
 from rtplan.learning import together
 from rtplan.learning.pairs import Pair, load_pair, pair_of, save_pair
 from rtplan.learning.settings import DataSpec, TrainSettings
@@ -96,8 +96,9 @@ def _cases(spec: DataSpec) -> Iterator[tuple[str, Callable[[], Patient]]]:
             where=spec.folder,
             action="run from the folder that the settings are relative to, or correct them.",
         )
-    for patient in read_folder(folder, only=spec.only, exclude=spec.exclude):
-        yield patient.key, partial(_given, patient)
+    for patient in read_pairs(folder, only=spec.only):
+        if patient.key not in spec.exclude:
+            yield patient.key, partial(_given, patient)
 
 
 def _given(patient: Patient) -> Patient:

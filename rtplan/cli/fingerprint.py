@@ -11,7 +11,9 @@ from rtplan.errors import OutputError
 
 
 def command(
-    folder: Path = typer.Argument(..., metavar="FOLDER", help="Pairs as npz.", exists=True, file_okay=False),
+    folder: Path = typer.Argument(
+        ..., metavar="FOLDER", help="Pairs: npz, or SynthRAD's folders.", exists=True, file_okay=False
+    ),
     out: Path | None = typer.Option(None, "--out", help="New TOML file; printed without."),
     name: str = typer.Option("synct_planned", "--name", help="Name of the network."),
     memory: float = typer.Option(8.0, "--memory", help="Memory that a training may use, GiB.", min=1.0),
@@ -22,18 +24,19 @@ def command(
     Example: rtplan fingerprint ../shared/data/sts/npz_2mm --out out/train.toml
     """
     from rtplan.imaging.body import body_mask
-    from rtplan.io.datasets.npz import read_folder
+    from rtplan.io.datasets.matched import read_pairs
     from rtplan.learning.plan import facts_of, plan_of
     from rtplan.learning.plan_toml import settings_toml
 
     if out is not None and out.exists():
         raise OutputError("The file is there already.", where=out.name, action="choose another --out.")
     report, cases = progress(quiet), []
-    for patient in read_folder(folder):
+    for patient in read_pairs(folder):
         mr = next(iter(patient.mr.values()))
         cases.append(facts_of(mr, body_mask(mr)))
         report(f"{patient.key}: {cases[-1].shape_zyx} voxels of body")
-    text = settings_toml(plan_of(cases, memory), cases, name, str(folder))
+    kind = "npz" if any(folder.glob("*.npz")) else "synthrad"
+    text = settings_toml(plan_of(cases, memory), cases, name, str(folder), kind=kind)
     if out is None:
         typer.echo(text)
         return

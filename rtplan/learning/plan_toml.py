@@ -14,7 +14,9 @@ from rtplan.learning.plan import CaseFacts, Plan
 NORMALISATION, STEPS = "zscore_body", 20000
 
 
-def settings_toml(plan: Plan, cases: Sequence[CaseFacts], name: str, folder: str) -> str:
+def settings_toml(
+    plan: Plan, cases: Sequence[CaseFacts], name: str, folder: str, *, kind: str = "npz"
+) -> str:
     """Return settings of a synthetic CT that ``rtplan train`` takes, with the reasons as comments.
 
     Our U-Net halves all axes alike: what an axis is halved less often stays out of its levels, and the others
@@ -44,9 +46,9 @@ def settings_toml(plan: Plan, cases: Sequence[CaseFacts], name: str, folder: str
             f"patch_zyx = {list(plan.patch_zyx)}",
             "",
             "[[data]]",
-            'kind = "npz"',
+            f"kind = {json.dumps(kind)}",
             f"folder = {json.dumps(folder)}",
-            'roles = ["T1w"]',
+            'roles = ["T1w", "T2w", "MR"]',
             "",
             "[optimise]",
             f"steps = {STEPS}",

@@ -31,7 +31,7 @@ class DataSpec(Frozen):
     ----------
     kind : str
         ``phantom`` (``cohort``, ``patients``, ``seed`` of the first one, ``contrasts`` that are scanned at
-        the spacing ``native_zyx_mm``) or ``npz`` (``folder``).
+        the spacing ``native_zyx_mm``), ``npz`` or ``synthrad`` (``folder``).
     roles : tuple of str
         MR images that are learned from, where a patient has them; the first one shows the body.
     share : float
@@ -42,7 +42,7 @@ class DataSpec(Frozen):
         Whether the CT is laid on the MR first where the two do not lie on each other (`imaging.laid`).
     """
 
-    kind: Literal["phantom", "npz"]
+    kind: Literal["phantom", "npz", "synthrad"]
     share: float = Field(1.0, gt=0.0)
     cohort: Literal["train", "valid", "study"] = "train"
     patients: int = 0
@@ -59,8 +59,8 @@ class DataSpec(Frozen):
     def _whole(self) -> DataSpec:
         if self.kind == "phantom" and self.patients < 1:
             raise ValueError("a phantom source needs patients >= 1")
-        if self.kind == "npz" and not self.folder:
-            raise ValueError("an npz source needs a folder")
+        if self.kind != "phantom" and not self.folder:
+            raise ValueError(f"a source of kind {self.kind} needs a folder")
         return self
 
     @property
@@ -68,7 +68,7 @@ class DataSpec(Frozen):
         """Return the source in one line, for the card."""
         if self.kind == "phantom":
             return f"cohort:{self.cohort}, {self.patients} patients from seed {self.seed}"
-        return f"npz:{Path(self.folder).name}{', CT laid on the MR' if self.align else ''}" + (
+        return f"{self.kind}:{Path(self.folder).name}{', CT laid on the MR' if self.align else ''}" + (
             f", without {', '.join(self.exclude)}" if self.exclude else ""
         )
 
@@ -201,7 +201,7 @@ def load_settings(path: Path, fold: int | None = None) -> TrainSettings:
         return plan
     test = load_folds(path.parent / plan.folds).test(wanted)
     data = [
-        spec.model_copy(update={"exclude": spec.exclude + test}) if spec.kind == "npz" else spec
+        spec.model_copy(update={"exclude": spec.exclude + test}) if spec.kind != "phantom" else spec
         for spec in plan.data
     ]
     return plan.model_copy(update={"data": tuple(data), "fold": wanted})

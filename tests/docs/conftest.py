@@ -12,6 +12,9 @@ from filelock import FileLock
 
 from rtplan.case.run import Place, run_case
 from rtplan.case.settings import CaseSettings
+from rtplan.domain import Mask, Structure
+from rtplan.io.datasets.npz import read_npz
+from rtplan.io.nifti import write_labels, write_volume
 from rtplan.io.patient_write import write_patient
 from rtplan.phantom.cohort import make_patient
 
@@ -63,6 +66,19 @@ def make_pairs(place: Path, _) -> None:
         np.savez_compressed(place / f"case{seed}.npz", ct=ct, mr=mr, spacing_zyx=np.array(COARSE))
 
 
+def make_synthrad(place: Path, ready) -> None:
+    """Write the same pairs in SynthRAD's layout, with the body as mask."""
+    for path in sorted(ready("pairs").glob("*.npz")):
+        pair = read_npz(path, role="MR")
+        folder = place / path.stem
+        folder.mkdir(parents=True)
+        for name, image in (("ct", pair.images["CT"]), ("mr", pair.images["MR"])):
+            write_volume(image, folder / f"{name}.nii.gz")
+        ct = pair.images["CT"]
+        body = Structure("mask", "CONTROL", Mask(ct.grid, ct.array > -300))
+        write_labels([body], ct.grid, folder / "mask.nii.gz")
+
+
 def make_prostate(place: Path, _) -> None:
     """Write one ellipsoid gland with zones and a lesion, as the PI-CAI masks are kept."""
     z, y, x = np.meshgrid(*(np.arange(n) - n / 2 for n in (20, 60, 64)), indexing="ij")
@@ -96,6 +112,7 @@ MADE = {
     "export": make_export,
     "cohort": make_cohort,
     "pairs": make_pairs,
+    "synthrad": make_synthrad,
     "prostate": make_prostate,
     "curve": make_curve,
     "openkbp": make_openkbp,

@@ -3,7 +3,7 @@
 A comment above a block (`<!-- docs: … -->`, parts by `;`) says what a test must know:
 
 ========================  ==============================================================================
-`given THING as PATH`      THING of tests/docs/conftest.py lies at PATH (a copy that blocks may change)
+`given THING as PATH`      THING of tests/docs/conftest.py, or a file in it, lies at PATH (as a copy)
 `nightly`                  takes long: run by `make nightly`; here its words are checked
 `gives PATH from THING`    and what it would have made is that THING
 `not run, REASON`          cannot run here; its words are checked against the command line
@@ -37,7 +37,7 @@ TOLD = re.compile(r"<!-- docs: ((?:(?!-->).)*) -->\s*\Z", re.S)
 DIRECTIVE = re.compile(r"given|nightly|gives|not run|exit|says|makes")
 RUN_KINDS = ("sh", "bash", "console", "python")
 #: What may stand in other fences: data, drawings and what programs print.
-OTHER_KINDS = ("", "text", "json", "toml", "csv", "html", "yaml", "csharp")
+OTHER_KINDS = ("", "text", "json", "toml", "csv", "html", "yaml", "ini", "csharp")
 #: Blocks that nothing here can run, over all pages. A new one needs a reason, and this number a good one.
 MOST_NOT_RUN = 14
 SHELL = re.compile(r"[|<>$;&`]|\*")
@@ -113,7 +113,8 @@ class Page:
             assert (self.folder / path).exists(), f"{block.at} did not make {path}"
 
     def put(self, path: str, thing: str) -> None:
-        source, place = self.ready(thing), self.folder / path
+        name, _, part = thing.partition("/")
+        source, place = self.ready(name) / part, self.folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, place, symlinks=True) if source.is_dir() else shutil.copy(source, place)
 

@@ -49,15 +49,13 @@ def read_npz(path: Path, *, role: str = "T1w") -> Patient:
     return Patient(key=path.stem, images=images, structures=structures)
 
 
-def read_folder(
-    folder: Path, *, only: tuple[str, ...] = (), exclude: tuple[str, ...] = ()
-) -> Iterator[Patient]:
+def read_folder(folder: Path, *, only: tuple[str, ...] = ()) -> Iterator[Patient]:
     """Read the pairs of a folder in the order of their names.
 
     Parameters
     ----------
-    only, exclude : tuple of str
-        Cases (file names without ending) to take, or to leave out.
+    only : tuple of str
+        Cases (file names without ending) to take; all without.
 
     Raises
     ------
@@ -71,5 +69,5 @@ def read_folder(
     if lacks:
         raise FormatError(f"These cases are not in the folder: {', '.join(lacks)}.", where=folder.name)
     for name, path in paths.items():
-        if (not only or name in only) and name not in exclude:
+        if not only or name in only:
             yield read_npz(path)
