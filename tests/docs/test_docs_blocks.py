@@ -88,7 +88,7 @@ def name_of(page: Path) -> str:
 
 def words_of(command: str) -> list[str]:
     words = shlex.split(command, comments=True)
-    return [words[0].removeprefix(".venv/bin/"), *words[1:]]
+    return [words[0].rpartition("/bin/")[2], *words[1:]]
 
 
 class Page:
@@ -116,6 +116,8 @@ class Page:
         name, _, part = thing.partition("/")
         source, place = self.ready(name) / part, self.folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir():
+            shutil.rmtree(place)
         shutil.copytree(source, place, symlinks=True) if source.is_dir() else shutil.copy(source, place)
 
     def python(self, block: Block) -> str:
@@ -162,7 +164,7 @@ def check_words(block: Block) -> None:
         if words[0] == "make":
             targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
             assert [w for w in words[1:] if "=" not in w and w not in targets] == [], f"{block.at}: {command}"
-        elif "rtplan" in words:
+        elif words[0] == "rtplan" or words[1:2] == ["run"]:  # also podman run … rtplan …
             check_call(block, words[words.index("rtplan") + 1 :])
 
 
