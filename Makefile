@@ -25,7 +25,7 @@ $(VENV)/.runtime: $(VENV)/.python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(PIP) --editable '.[dev,interop,serve,batch,view]'
+	$(PIP) --editable '.[dev,docs,interop,serve,batch,view]'
 	$(PIP) --no-deps rt-utils==1.2.7
 	@touch $@
 
