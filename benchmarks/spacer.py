@@ -28,6 +28,8 @@ COHORTS = ("train", "study")
 SPACING_ZYX_MM = (3.0, 2.0, 2.0)
 #: Margins round the prostate, mm: to the back, and to all other sides; the patient's number chooses.
 MARGINS_MM = ((3.0, 5.0), (5.0, 5.0), (5.0, 7.0), (7.0, 7.0))
+#: From this number on they are narrow, so that some patients have little to gain.
+NARROW_MM, NARROW_FROM = ((1.0, 5.0), (2.0, 5.0), (3.0, 5.0), (2.0, 3.0)), 23
 
 
 def main() -> None:
@@ -35,12 +37,14 @@ def main() -> None:
     asked.add_argument("--patients", type=int, default=36, help="in each cohort")
     asked.add_argument("--processes", type=int, default=2)
     asked.add_argument("--report", action="store_true", help="only fit, judge and write what is there")
+    asked.add_argument("--planner", default="", help="the commit to name, where the rows bear a copy's")
     options = asked.parse_args()
     if not options.report:
         plan_all(options.patients, options.processes)
     from spacer_report import write_report
 
-    write_report(rows())
+    commits = sorted({row["commit"] for row in rows()})
+    write_report(rows(), options.planner or ", ".join(commits))
 
 
 def plan_all(patients: int, processes: int) -> None:
@@ -67,10 +71,14 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
+def margins_of(seed: int) -> tuple[float, float]:
+    return (NARROW_MM if seed >= NARROW_FROM else MARGINS_MM)[seed % 4]
+
+
 def plan_one(cohort: str, seed: int) -> dict[str, Any]:
     from rtplan.errors import RtplanError
 
-    row: dict[str, Any] = {"cohort": cohort, "seed": seed, "margins_mm": MARGINS_MM[seed % len(MARGINS_MM)]}
+    row: dict[str, Any] = {"cohort": cohort, "seed": seed, "margins_mm": margins_of(seed)}
     try:
         return row | _planned(cohort, seed)
     except RtplanError as wrong:
@@ -83,7 +91,7 @@ def digital(cohort: str, seed: int) -> Any:
     from rtplan.phantom.cohort import make_patient
 
     patient = make_patient(cohort, seed, spacing_zyx_mm=SPACING_ZYX_MM, contrasts=())  # type: ignore[arg-type]
-    back, other = MARGINS_MM[seed % len(MARGINS_MM)]
+    back, other = margins_of(seed)
     margin = dict.fromkeys("LRASI", other) | {"P": back}
     grid = patient.images["CT"].grid
     ptv = expand(patient.structures["Prostate"], grid, margin, name="PTVp_7700")

@@ -25,6 +25,8 @@ Say = Callable[[str], None]
 #: The steps before the plan, and those that make it and its dose.
 BEFORE = ("Register", "CorrectMR", "FindBody", "SynthesiseCT", "MakeBulkArms", "AddMargins")
 PLANNING = ("OptimisePlan", "RecalculateArms")
+NO_PLAN = "No plan can be made of the protocol's targets, so there is nothing to compare."
+SUPPLY = "supply the protocol's targets by --structures FILE.dcm or --margin."
 #: Structures whose dose is sampled under other gels.
 SAMPLED = ("Rectum", "Rectal_Wall")
 
@@ -90,10 +92,7 @@ class Spaced:
     def dose(self, patient: Patient) -> Dose:
         """Return the dose of one of the two; raise DoseError where no plan was made."""
         if self.arm not in patient.doses:
-            raise DoseError(
-                "No plan was made, so there is nothing to compare.",
-                action="supply the protocol's targets by --structures FILE.dcm or --margin.",
-            )
+            raise DoseError(NO_PLAN, action=SUPPLY)
         return patient.doses[self.arm]
 
 
@@ -132,6 +131,8 @@ def spaced(
         If no plan is made.
     """
     case = replace(settings.case, arms=patient.arms[:1])
+    if not any(e.target in patient.structures for e in protocol.prescription if e.to != "up_to"):
+        raise DoseError(NO_PLAN, action=SUPPLY)
     say("Insert the spacer")
     step = InsertSpacer(settings.volume_cc, settings.thickness_mm, settings.cell_mm)
     after, inserted = step.insert(patient)

@@ -36,6 +36,7 @@ def command(
     gel_samples: Annotated[
         int, typer.Option(help="Other gels for the intervals: 0, or 40 and more.", min=0)
     ] = 40,
+    predict: Annotated[bool, typer.Option("--predict", help="Foretell from geometry; plan nothing.")] = False,
     structures: Annotated[Path | None, typer.Option(help="An RTSTRUCT that is not in the folder.")] = None,
     names: Annotated[Path | None, typer.Option(help="Map of clinic names to TG-263 (TOML).")] = None,
     series: Series = None,
@@ -58,8 +59,9 @@ def command(
     from rtplan.case.run import Place
     from rtplan.case.settings import CaseSettings, parse_margin
     from rtplan.case.spacer import Question, run_spacer
+    from rtplan.case.spacer_predict import predict_spacer
     from rtplan.case.spacing import SpacerSettings
-    from rtplan.report.spacer import verdict_line
+    from rtplan.report.spacer import prediction_line, verdict_line
 
     set_threads(threads)
     case = CaseSettings(
@@ -76,10 +78,17 @@ def command(
         folder, out, structures, names, overwrite=overwrite, series=tuple(series or ()), pseudonyms=pseudonym
     )
     question = Question(rule, ntcp_pp, allow_unverified)
-    findings = run_spacer(place, settings, question, say=progress(quiet))
-    if as_json:
-        print_json(findings, (), out=str(out), verdict=verdict_line(findings))
+    if predict:
+        findings = predict_spacer(place, settings, question, say=progress(quiet))
+        line = prediction_line(findings)
     else:
-        typer.echo(verdict_line(findings))
-        typer.echo(f"Report: {out / 'report.html'}")
+        findings = run_spacer(place, settings, question, say=progress(quiet))
+        line = verdict_line(findings)
+    if as_json:
+        print_json(findings, (), out=str(out), verdict=line)
+    else:
+        typer.echo(line)
+        typer.echo(
+            f"{'Findings' if predict else 'Report'}: {out / ('findings.json' if predict else 'report.html')}"
+        )
     return 0

@@ -40,6 +40,18 @@ def verdict_line(findings: Sequence[Finding]) -> str:
     return f"{ANSWERS[answer].capitalize()}: {found.detail['rule']} – {found.detail['reason']}."
 
 
+def prediction_line(findings: Sequence[Finding]) -> str:
+    """Return what is foretold by the first rule, in one line."""
+    first = findings[0]
+    answer, probability = str(first.detail["answer"]), first.detail["probability"]
+    if probability is None:
+        return f"No prediction for the rule {first.model}: {first.reason}."
+    return (
+        f"Foretold, not planned (digital cohort, not verified): {ANSWERS[answer]}, P = {probability:.2f}; "
+        f"{first.detail['rule']} – {first.detail['reason']}."
+    )
+
+
 def deciding(findings: Sequence[Finding]) -> Finding | None:
     """Return the deciding rule's finding."""
     rules = [f for f in findings if f.metric == "SpacerBenefit"]

@@ -28,7 +28,7 @@ AROUND_MM = {"side": 60.0, "front": 45.0, "back": 75.0, "along": 55.0}
 #: Structures that are drawn, where they are there.
 DRAWN = ("Rectum", "Prostate", "GTVp", "Spacer", "Bladder")
 #: Isodose lines, % of the prescription, and which of the report's colours each has.
-LEVELS_PERCENT = ((50.0, 1), (70.0, 3), (95.0, 5))
+LEVELS_PERCENT = ((50.0, 1), (70.0, 4), (95.0, 2))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from rtplan.steps.insert_spacer import InsertSpacer
 
 @pytest.fixture(scope="module")
 def before() -> Patient:
-    return make_patient("valid", 3, spacing_zyx_mm=(4.0, 2.5, 2.5), contrasts=("T2w",))
+    return make_patient("valid", 3, spacing_zyx_mm=(5.0, 3.0, 3.0), contrasts=("T2w",))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_the_checks_are_findings(inserted: tuple[Patient, Inserted]) -> None:
     assert found[None, "LeastJacobian"].verdict == "met"
     assert found["Rectal_Wall", "VolumeChange[%]"].verdict == "met"
     assert abs(found["Rectal_Wall", "VolumeChange[%]"].value or 9.0) < 1.0
-    assert found["Spacer", "Volume[cc]"].value == pytest.approx(10.0, rel=0.07)
+    assert found["Spacer", "Volume[cc]"].value == pytest.approx(10.0, rel=0.1)
     assert any(n.code == "SPACER_VIRTUAL" for n in inserted[0].notices)
 
 
