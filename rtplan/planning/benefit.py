@@ -13,6 +13,7 @@ from rtplan.domain import Dose, Finding, Patient
 from rtplan.dosimetry.budget import interval95, lots
 from rtplan.dosimetry.curves import histograms
 from rtplan.dosimetry.dvh import Dvh, value
+from rtplan.dosimetry.extent import is_cut
 from rtplan.dosimetry.metric import Metric, parse
 from rtplan.dosimetry.outcome import effective_dose, evaluate
 from rtplan.dosimetry.parameters import ParameterSet, load_set
@@ -85,6 +86,14 @@ class Pair:
     arm: str
     gels: GelSamples | None = None
     _made: dict[str, tuple[Dvh, Dvh]] = field(default_factory=dict, repr=False)
+
+    def cut(self, name: str) -> str | None:
+        """Return why nothing is told that is relative to the whole of a structure; None: it is whole."""
+        image = self.without.images.get(self.arm)
+        structure = self.without.structures.get(name)
+        if image is None or structure is None or not is_cut(structure, image.grid):
+            return None
+        return f"{name} is cut by the field of view, and the whole organ is needed."
 
     def dvhs(self, name: str) -> tuple[Dvh, Dvh]:
         """Return the DVHs of a structure without and with a gel; raise what keeps them from being made."""
@@ -183,6 +192,7 @@ def _risk(
     reason = refusal(parameters, Use(protocol.site))
     if name not in pair.without.structures:
         reason = f"There is no structure {name} ({parameters.organ_definition})."
+    reason = reason or pair.cut(name)
     kind: dict[str, Any] = {
         "structure": name, "metric": parameters.kind.upper(), "unit": "1", "model": parameters.name,
         "verified": parameters.verified, "source": source_of(parameters),
@@ -256,6 +266,8 @@ def _ruled(
         benefit = benefit_of(rule, 100.0 * before, 100.0 * after)
         return judge(rule, 100.0 * before, benefit, interval, decides=decides), ""
     found = translated(rule, protocol.fractions)
+    if rule.form != "relative" and pair.cut(rule.structure):
+        return judge(rule, None, None, None, decides=decides), found.said
     try:
         values = [value(dvh, found.metric).value for dvh in pair.dvhs(rule.structure)]
     except RtplanError:

@@ -111,3 +111,13 @@ def test_a_rectum_outside_the_dose_is_not_evaluable(pair: Pair) -> None:
     )
     assert judged["relative_v70_25"].answer == "not_evaluable"
     assert one(findings, "Mean[Gy]", "value").verdict == "not_evaluable"
+
+
+def test_of_a_rectum_that_the_image_cuts_only_what_is_relative_is_told(pair: Pair) -> None:
+    small = Image(GRID.crop((2, 0, 0), (12, 60, 12)), np.zeros((10, 60, 12), np.float32))
+    cut = Pair(pair.without.with_images(CT=small), pair.with_gel, pair.doses, "CT", pair.gels)
+    findings, judged = compare(cut, PROTOCOL, asked("relative_v70_25"))
+    assert judged["relative_v70_25"].answer == "benefits"
+    assert judged["delta_v55_paetkau"].answer == judged["delta_ntcp"].answer == "not_evaluable"
+    (risk,) = [f for f in findings if f.metric == "NTCP"]
+    assert "cut by the field of view" in (risk.reason or "")
