@@ -35,7 +35,7 @@ from rtplan.errors import DoseError
 from rtplan.imaging.contour import mask_on
 from rtplan.io import rtdose_write, rtplan, rtplan_delivery
 from rtplan.io.patient_write import identity_of
-from rtplan.planning.apertures import beams_of
+from rtplan.planning.apertures import beams_of, head_of
 from rtplan.planning.around import dose_grid
 from rtplan.planning.boost import boosted, raise_boost
 from rtplan.planning.deliverable import DeliverSettings, deliverable
@@ -180,7 +180,7 @@ def read_back(path: Path, prepared: Prepared) -> tuple[tuple[Beam, ...], str]:
         return back.beams, back.source_uid
     whole = rtplan_delivery.read(path)
     model = prepared.engine.model
-    return beams_of(whole, model.name, model.energy_mv), whole.source_uid
+    return beams_of(whole, model.name, model.energy_mv, head=head_of(model)), whole.source_uid
 
 
 def calculated(patient: Patient, prepared: Prepared, beams: tuple[Beam, ...]) -> Dose:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import typer
 
 from rtplan.cli.options import AsJson, Device, Threads, print_json, set_threads
 
 if TYPE_CHECKING:
-    from rtplan.domain import Beam, Dose, Grid, Image, Mask, Notice
+    from rtplan.domain import Beam, Dose, Image, Mask, Notice
+    from rtplan.domain.delivery import ClinicalPlan
+    from rtplan.planning.beam import BeamModel
+    from rtplan.planning.cone import ConeEngine
+    from rtplan.planning.engine import Engine
 
 ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 
@@ -29,7 +35,12 @@ def command(
     mu: float = typer.Option(100.0, "--mu", help="Monitor units of the open field."),
     grid_mm: float = typer.Option(3.0, "--grid", help="Spacing of the dose grid, mm.", min=0.5),
     body: Path | None = typer.Option(None, "--body", help="Mask of the body; else found on the image."),
-    machine: str = typer.Option("generic_6mv", "--machine", help="Beam file (rtplan models beams)."),
+    machine: str = typer.Option(
+        "",
+        "--machine",
+        help="Beam file: name or path (rtplan models beams); else generic_6mv.",
+    ),
+    algorithm: str = typer.Option("pencil", "--algorithm", help="pencil, or cone (bone, gas and lung)."),
     curve: str = typer.Option("matrad_default", "--curve", help="HU to density (rtplan models curves)."),
     device: Device = "cpu",
     threads: Threads = 0,
@@ -54,11 +65,12 @@ def command(
     outline = _body(density, body)
     if plan is not None:
         _demand_frame(plan, density)
-    beams = _beams(plan, field, angles, mu, machine)
+    model, beams, notices = _beams(plan, field, angles, mu, machine)
     _demand_inside(beams, outline)
-    dose = _dose(beams, density, outline, density.grid.with_spacing((grid_mm,) * 3), curve, device)
+    calculating = _engine(algorithm, model, curve, device)
+    dose = calculating.calculate(beams, [density], outline, density.grid.with_spacing((grid_mm,) * 3))[0]
     write_volume(dose, out)
-    _tell(dose, out, _ideal() if plan is not None and not _ours(plan) else [], as_json)
+    _tell(dose, out, [*notices, *_of_the_image(density, outline, beams, calculating)], as_json)
 
 
 def _numbers(text: str, separator: str, count: int) -> tuple[float, ...]:
@@ -105,26 +117,39 @@ def _beams(
     angles: tuple[float, float, float],
     mu: float,
     machine: str,
-) -> tuple[Beam, ...]:
+) -> tuple[BeamModel, tuple[Beam, ...], list[Notice]]:
+    """Return the machine, its beams, and what a reader of their dose must know."""
     from rtplan.io import rtplan as door
+    from rtplan.planning.beam import load_beam
     from rtplan.planning.openfield import open_field
 
+    if plan is not None and _ours(plan):
+        beams = door.read(plan).beams
+        return load_beam(machine or beams[0].machine), beams, []
+    model = load_beam(machine or "generic_6mv")
     if plan is not None:
-        return door.read(plan).beams if _ours(plan) else _clinical(plan, machine)
+        return model, *_clinical(plan, model)
     assert field is not None
     (u, v), (x, y, z) = field
     gantry, collimator, couch = angles
-    return (
-        open_field(
-            (u, v),
-            (x, y, z),
-            mu=mu,
-            gantry_deg=gantry,
-            collimator_deg=collimator,
-            couch_deg=couch,
-            machine=machine,
-        ),
+    beam = open_field(
+        (u, v),
+        (x, y, z),
+        mu=mu,
+        gantry_deg=gantry,
+        collimator_deg=collimator,
+        couch_deg=couch,
+        machine=model.name,
     )
+    return model, (in_air(beam, (u, v), model),), []
+
+
+def in_air(beam: Beam, size_mm: tuple[float, float], model: BeamModel) -> Beam:
+    """Return an open field with the collimator scatter of its jaws, where the beam file has any."""
+    if model.collimator_scatter is None:
+        return beam
+    factor = model.collimator_scatter.of(*size_mm)
+    return replace(beam, fluence=replace(beam.fluence, mu=beam.fluence.mu * factor))
 
 
 def _demand_frame(plan: Path, image: Image) -> None:
@@ -146,13 +171,13 @@ def _ours(plan: Path) -> bool:
     return door.read_summary(plan).ours
 
 
-def _clinical(plan: Path, machine: str) -> tuple[Beam, ...]:
+def _clinical(plan: Path, model: BeamModel) -> tuple[tuple[Beam, ...], list[Notice]]:
     from rtplan.io import rtplan_delivery
-    from rtplan.planning.apertures import beams_of
-    from rtplan.planning.beam import load_beam
+    from rtplan.planning.apertures import beams_of, head_of
 
-    model = load_beam(machine)
-    return beams_of(rtplan_delivery.read(plan), model.name, model.energy_mv)
+    delivered = rtplan_delivery.read(plan)
+    beams = beams_of(delivered, model.name, model.energy_mv, head=head_of(model))
+    return beams, [*_ideal(model), *_unmapped(delivered, model)]
 
 
 def _demand_inside(beams: tuple[Beam, ...], body: Mask) -> None:
@@ -168,25 +193,64 @@ def _demand_inside(beams: tuple[Beam, ...], body: Mask) -> None:
             )
 
 
-def _dose(beams: tuple[Beam, ...], image: Image, body: Mask, grid: Grid, curve: str, device: str) -> Dose:
-    from rtplan.planning.beam import load_beam
+def _engine(name: str, model: BeamModel, curve: str, device: str) -> Engine | ConeEngine:
+    from rtplan.planning.algorithm import algorithm
     from rtplan.planning.density import load_curve
-    from rtplan.planning.engine import Engine
 
-    engine = Engine(load_beam(beams[0].machine), load_curve(curve), device)
-    return engine.calculate(beams, [image], body, grid)[0]
+    return algorithm(name, model, load_curve(curve), device)
 
 
-def _ideal() -> list[Notice]:
+def _ideal(model: BeamModel) -> list[Notice]:
     """Return what is left out where jaws and leaves of a clinical plan were turned into maps."""
     from rtplan.domain import Notice
+    from rtplan.planning.beam import Collimation
 
+    if model.collimation != Collimation():
+        return []
     message = (
         "Jaws and leaves of the plan are taken as opaque, on the machine of the beam file: transmission, "
         "tongue and groove, leaf ends and head scatter are not calculated."
     )
     action = "read differences between density images; for absolute dose use the planning system."
     return [Notice("PLAN_APERTURES_IDEAL", "warn", message, action)]
+
+
+def _unmapped(plan: ClinicalPlan, model: BeamModel) -> list[Notice]:
+    """Return a notice where the user has not said that the beam file stands for the plan's machines."""
+    from rtplan.domain import Notice
+
+    others = sorted({beam.machine for beam in plan.beams} - set(model.machine_names))
+    if not others:
+        return []
+    message = (
+        f"The beam file {model.name!r} is not said to stand for the plan's machine "
+        f"{', '.join(repr(name) for name in others)}: the dose is relative, not that of its monitor units."
+    )
+    action = "give the machine's own beam file by --machine, with its name in machine_names."
+    return [Notice("PLAN_MACHINE_UNMAPPED", "warn", message, action)]
+
+
+def _of_the_image(
+    image: Image, body: Mask, beams: tuple[Beam, ...], calculating: Engine | ConeEngine
+) -> list[Notice]:
+    """Return what is wrong with the image for these beams: HU beyond the curve, tissue cut off."""
+    from rtplan.domain import Grid, Mask
+    from rtplan.planning.around import through_crop
+    from rtplan.planning.scene import mask_at
+    from rtplan.planning.warnings import crop_notices, curve_notices
+
+    curve = calculating.curve
+    hu = image.array[mask_at(body, image.grid)]
+    part = float(((hu < curve.hu[0]) | (hu > curve.hu[-1])).mean())
+    crossed: list[str] = []
+    for beam in beams:
+        x, y, z = beam.isocentre_mm
+        around = Grid.axial(
+            (3, 3, 3), (10.0,) * 3, (x - 10.0, y - 10.0, z - 10.0), body.grid.frame_of_reference
+        )
+        middle = Mask(around, np.ones((3, 3, 3), bool))
+        crossed += through_crop([beam], body, middle, calculating.model.sad_mm)
+    return [*curve_notices(part, curve), *crop_notices(crossed)]
 
 
 def _tell(dose: Dose, out: Path, notices: list[Notice], as_json: bool) -> None:

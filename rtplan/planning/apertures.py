@@ -8,14 +8,49 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from rtplan.domain import Beam, ClinicalPlan, ControlPoint, DeliveredBeam, Fluence
 from rtplan.errors import DoseError
+from rtplan.planning.beam import BeamModel, Collimation, Output
 
 Float = NDArray[np.float64]
 
 #: Half of the largest field that any machine opens, mm.
 WIDEST_MM = 250.0
+
+
+#: As far from the axis what passes through the jaws is followed, mm.
+LEAKS_MM = 200.0
+
+
+#: Nothing passes, leaves end sharply.
+IDEAL = Collimation()
+
+
+@dataclass(frozen=True)
+class Head:
+    """What of a beam file concerns apertures.
+
+    Parameters
+    ----------
+    collimation : Collimation
+        Transmission and leaf ends.
+    scatter : Output, optional
+        Collimator scatter against the jaws' opening.
+    """
+
+    collimation: Collimation = IDEAL
+    scatter: Output | None = None
+
+    def output_of(self, width_mm: float, height_mm: float) -> float:
+        """Return the output factor in air of a jaw opening."""
+        return 1.0 if self.scatter is None else self.scatter.of(width_mm, height_mm)
+
+
+def head_of(model: BeamModel) -> Head:
+    """Return what of a beam file concerns apertures."""
+    return Head(model.collimation, model.collimator_scatter)
 
 
 @dataclass(frozen=True)
@@ -52,7 +87,11 @@ class _Stretch:
 
 
 def beams_of(
-    plan: ClinicalPlan, machine: str, energy_mv: float, settings: ApertureSettings | None = None
+    plan: ClinicalPlan,
+    machine: str,
+    energy_mv: float,
+    settings: ApertureSettings | None = None,
+    head: Head | None = None,
 ) -> tuple[Beam, ...]:
     """Return a clinical plan as static beams of fluence maps, with the monitor units of the whole course.
 
@@ -69,6 +108,8 @@ def beams_of(
         Energy of that file; all beams must have it.
     settings : ApertureSettings, optional
         Fineness.
+    head : Head, optional
+        What of the machine is known beside the openings; nothing by default.
 
     Raises
     ------
@@ -78,13 +119,13 @@ def beams_of(
 
     Notes
     -----
-    Nothing passes through closed leaves or jaws here: transmission (1 to 2 %), tongue and groove, rounded
-    leaf ends and head scatter are not in the beam file. Differences between density images hardly depend on
-    them; absolute dose does.
+    Without ``head`` nothing passes through closed leaves or jaws (1 to 2 % do), leaves end sharply where
+    their positions say, and output does not depend on the jaws. Tongue and groove is never calculated.
+    Differences between density images hardly depend on them; absolute dose does.
     """
-    settings = settings or ApertureSettings()
+    settings, head = settings or ApertureSettings(), head or Head()
     _demand(plan, energy_mv)
-    return tuple(made for beam in plan.beams for made in _beams(beam, machine, settings))
+    return tuple(made for beam in plan.beams for made in _beams(beam, machine, settings, head))
 
 
 def _demand(plan: ClinicalPlan, energy_mv: float) -> None:
@@ -109,7 +150,7 @@ def _demand(plan: ClinicalPlan, energy_mv: float) -> None:
         )
 
 
-def _beams(beam: DeliveredBeam, machine: str, settings: ApertureSettings) -> Iterator[Beam]:
+def _beams(beam: DeliveredBeam, machine: str, settings: ApertureSettings, head: Head) -> Iterator[Beam]:
     stretches = list(_stretches(beam, settings))
     groups: list[list[_Stretch]] = []
     for stretch in stretches:
@@ -123,7 +164,7 @@ def _beams(beam: DeliveredBeam, machine: str, settings: ApertureSettings) -> Ite
             beam.name if len(groups) == 1 else f"{beam.name} {count}/{len(groups)}",
             group[0].gantry_deg,
             first.isocentre_mm,
-            _fluence(beam, group, settings.spacing_mm),
+            _fluence(beam, group, settings.spacing_mm, head),
             machine,
             first.collimator_deg,
             first.couch_deg,
@@ -171,11 +212,11 @@ def turned_deg(a: ControlPoint, b: ControlPoint) -> float:
     )
 
 
-def _fluence(beam: DeliveredBeam, stretches: list[_Stretch], spacing: float) -> Fluence:
+def _fluence(beam: DeliveredBeam, stretches: list[_Stretch], spacing: float, head: Head) -> Fluence:
     """Return the map of some stretches: the mean open part of each pixel times the monitor units."""
     kind = next((d.kind for d in beam.devices if d.kind.startswith("MLC")), "")
-    edges = _pixel_edges(stretches, kind == "MLCY", spacing)
-    rows, columns = edges
+    passing = head.collimation
+    rows, columns = _pixel_edges(stretches, kind == "MLCY", spacing, passing)
     total = np.zeros((len(rows) - 1, len(columns) - 1))
     boundaries = next((np.array(d.boundaries_mm) for d in beam.devices if d.kind == kind), None)
     for stretch in stretches:
@@ -185,12 +226,33 @@ def _fluence(beam: DeliveredBeam, stretches: list[_Stretch], spacing: float) -> 
         if boundaries is None or kind not in stretch.before.openings:
             strips, ends = np.array(across), (np.array([along]), np.array([along]))
         else:
-            strips, ends = boundaries, stretch.opening(kind)
-        total += stretch.mu * (_shares(rows, strips, across) @ _open_parts(columns, ends, along)) / spacing
+            strips, (start, end) = boundaries, stretch.opening(kind)
+            ends = _opened(start, passing.leaf_offset_mm), _opened(end, passing.leaf_offset_mm)
+        open_ = _shares(rows, strips, across) @ _open_parts(columns, ends, along) / spacing
+        between = np.outer(_within(rows, across), _within(columns, along))
+        through = passing.leaf_transmission * (between - open_) + passing.jaw_transmission * (1.0 - between)
+        output = head.output_of(along[1] - along[0], across[1] - across[0])
+        total += stretch.mu * output * (open_ + through)
+    if passing.leaf_end_sigma_mm and boundaries is not None:
+        total = gaussian_filter1d(total, passing.leaf_end_sigma_mm / spacing, axis=1, mode="nearest")
     if kind == "MLCY":
         total, (rows, columns) = total.T, (columns, rows)
     corner = (float(columns[0]) + spacing / 2.0, float(rows[0]) + spacing / 2.0)
     return Fluence(np.maximum(total, 0.0).astype(np.float32), spacing, corner)
+
+
+def _opened(positions: Float, more_mm: float) -> Float:
+    """Return leaf positions opened by so much at both ends; pairs that touch stay closed."""
+    closed = positions[:, 1] - positions[:, 0] < 1e-3
+    wider = positions + np.array([-more_mm, more_mm])
+    return np.where(closed[:, None], positions, wider)
+
+
+def _within(edges: Float, jaws: tuple[float, float]) -> Float:
+    """Return which part of each pixel lies between the jaws."""
+    inside = np.minimum(edges[1:], jaws[1]) - np.maximum(edges[:-1], jaws[0])
+    part: Float = np.clip(inside / (edges[1] - edges[0]), 0.0, 1.0)
+    return part
 
 
 def _jaws(stretch: _Stretch, axis: str) -> tuple[float, float]:
@@ -202,12 +264,18 @@ def _jaws(stretch: _Stretch, axis: str) -> tuple[float, float]:
     return -WIDEST_MM, WIDEST_MM
 
 
-def _pixel_edges(stretches: list[_Stretch], turned: bool, spacing: float) -> tuple[Float, Float]:
+def _pixel_edges(
+    stretches: list[_Stretch], turned: bool, spacing: float, passing: Collimation
+) -> tuple[Float, Float]:
     """Return the pixels' edges across and along the leaves: multiples of the spacing round all openings."""
     found: list[Float] = []
     for axis in ("X", "Y") if turned else ("Y", "X"):
         jaws = [_jaws(stretch, axis) for stretch in stretches]
         low, high = min(j[0] for j in jaws), max(j[1] for j in jaws)
+        beyond = 3.0 * passing.leaf_end_sigma_mm
+        low, high = low - beyond, high + beyond
+        if passing.jaw_transmission:
+            low, high = min(low, -LEAKS_MM), max(high, LEAKS_MM)
         first, last = math.floor(low / spacing + 1e-9), math.ceil(high / spacing - 1e-9)
         found.append(np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * spacing)
     return found[0], found[1]

@@ -135,6 +135,56 @@ class ConeModel(_Part):
         return ((1.0 - extra.weight, focal), (extra.weight, extra.sigma_mm))
 
 
+class Output(_Part):
+    """Collimator scatter: output in air against the jaws' opening, over that of the calibration's field.
+
+    Parameters
+    ----------
+    side_mm : tuple of float
+        Sides of square jaw openings, rising; beyond the ends the end values hold.
+    factor : tuple of float
+        Sc of each.
+    """
+
+    side_mm: tuple[float, ...]
+    factor: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Output:
+        if len(self.side_mm) != len(self.factor) or not self.side_mm or min(self.factor) <= 0.0:
+            raise ValueError("collimator scatter needs one factor above 0 per side")
+        if any(b <= a for a, b in zip(self.side_mm, self.side_mm[1:], strict=False)):
+            raise ValueError("the sides must rise")
+        return self
+
+    def of(self, width_mm: float, height_mm: float) -> float:
+        """Return Sc of a rectangle, by its equivalent square 2 w h / (w + h)."""
+        if width_mm <= 0.0 or height_mm <= 0.0:
+            return float(self.factor[0])
+        side = 2.0 * width_mm * height_mm / (width_mm + height_mm)
+        return float(np.interp(side, self.side_mm, self.factor))
+
+
+class Collimation(_Part):
+    """What jaws and leaves let through and how leaves end; all 0 where nothing was measured.
+
+    Parameters
+    ----------
+    leaf_transmission, jaw_transmission : float
+        Mean share of the fluence behind closed leaves (leakage between them included) and behind jaws.
+    leaf_offset_mm : float
+        By how much each rounded leaf end opens more than its position says, in the isocentre plane (half
+        of the dosimetric leaf gap).
+    leaf_end_sigma_mm : float
+        Width of the Gaussian that stands for the rounded ends' penumbra.
+    """
+
+    leaf_transmission: float = Field(default=0.0, ge=0.0, lt=0.2)
+    jaw_transmission: float = Field(default=0.0, ge=0.0, lt=0.2)
+    leaf_offset_mm: float = Field(default=0.0, ge=0.0, le=5.0)
+    leaf_end_sigma_mm: float = Field(default=0.0, ge=0.0, le=10.0)
+
+
 class BeamModel(_Part):
     """A photon beam by the singular-value pencil-beam formula, with its calibration.
 
@@ -145,7 +195,10 @@ class BeamModel(_Part):
         w_i(t) = beta_i / (beta_i - m) (exp(-m t) - exp(-beta_i t)),
 
     where F is the fluence in the isocentre plane times the horn, K_i the kernels widened by the
-    source, and k follows from the calibration. Head scatter (Sc) is 1 for every field.
+    source, and k follows from the calibration. ``machine_names`` are the machines of plans
+    (TreatmentMachineName) that the user says this file stands for: monitor units are meant for those alone.
+    ``collimator_scatter`` is 1 for every field where the file has none; ``extra_focal`` adds head scatter to
+    the pencil beam (the kernels of a fit to output factors hold it already).
 
     References
     ----------
@@ -164,6 +217,10 @@ class BeamModel(_Part):
     horn: Horn
     calibration: Calibration
     cone: ConeModel | None = None
+    machine_names: tuple[str, ...] = ()
+    collimation: Collimation = Collimation()
+    collimator_scatter: Output | None = None
+    extra_focal: ExtraFocal | None = None
     source: dict[str, str]
     fit: dict[str, object] = {}
     verified: bool = False
@@ -181,10 +238,22 @@ class BeamModel(_Part):
 
     @cached_property
     def width_mm(self) -> NDArray[np.float64]:
-        """Gaussian widths with the source's added in square, mm, shape (J,)."""
+        """Gaussian widths with the source's (then the head scatter's) added in square, mm, shape (J,)."""
         source = self.source_fwhm_mm / (2.0 * math.sqrt(2.0 * math.log(2.0)))
-        width: NDArray[np.float64] = np.hypot(np.array(self.kernel.sigma_mm), source)
-        return width
+        sigma = np.array(self.kernel.sigma_mm)
+        widths: list[NDArray[np.float64]] = [np.hypot(sigma, source)]
+        if self.extra_focal is not None:
+            widths.append(np.hypot(sigma, self.extra_focal.sigma_mm))
+        return np.concatenate(widths)
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Weight of each Gaussian in each depth function, shape (I, J)."""
+        weight = np.array(self.kernel.weight)
+        if self.extra_focal is None:
+            return weight
+        part = self.extra_focal.weight
+        return np.concatenate([(1.0 - part) * weight, part * weight], axis=1)
 
     @cached_property
     def gy_per_mu(self) -> float:
@@ -244,7 +313,7 @@ class BeamModel(_Part):
 
     def _shape(self, field_mm: float, depth_mm: ArrayLike) -> NDArray[np.float64]:
         depth = torch.as_tensor(np.atleast_1d(np.asarray(depth_mm, np.float64)))
-        kernels = np.array(self.kernel.weight) @ square_field(self, field_mm)
+        kernels = self.weights @ square_field(self, field_mm)
         shape: NDArray[np.float64] = self.depth_functions(depth).numpy().T @ kernels
         return shape
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from rtplan.domain import ClinicalPlan
+from rtplan.domain import Beam, ClinicalPlan
 from rtplan.errors import DoseError
 from rtplan.planning.aims import Aims, aims_of
-from rtplan.planning.apertures import beams_of
+from rtplan.planning.apertures import beams_of, head_of
 from rtplan.planning.arc import Arc, arc_from
 from rtplan.planning.delivery import Labels, delivered, faults
 from rtplan.planning.device import one_thread
@@ -93,7 +93,7 @@ def deliverable(
         layout = layout.moved(refine(layout, influence, aims, settings.refine))
         layout = layout.scaled(_factor(layout, influence, aims))
         plan = delivered(layout, _labels(prepared, outcome, settings.name))
-        dose = sum(engine.beam_dose(scene, beam)[0] for beam in beams_of(plan, *_machine(prepared)))
+        dose = sum(engine.beam_dose(scene, beam)[0] for beam in _beams(plan, prepared))
         plan = renormalised(plan, aims.factor(torch.as_tensor(dose)))
     wrong = faults(plan, machine)
     if wrong:
@@ -108,8 +108,9 @@ def _factor(layout: Static | Arc, influence: Influence, aims: Aims) -> float:
         return aims.factor(influence.dose(layout.rasters(x)))
 
 
-def _machine(prepared: Prepared) -> tuple[str, float]:
-    return prepared.engine.model.name, prepared.engine.model.energy_mv
+def _beams(plan: ClinicalPlan, prepared: Prepared) -> tuple[Beam, ...]:
+    model = prepared.engine.model
+    return beams_of(plan, model.name, model.energy_mv, head=head_of(model))
 
 
 def _labels(prepared: Prepared, outcome: Outcome, name: str) -> Labels:

@@ -192,7 +192,7 @@ class Engine:
         horn = self._tensor(self.model.horn_at(pixel_radii(fluence)))
         spread_v = self.model.spread(self._tensor(v), at_v)
         spread_u = self.model.spread(self._tensor(u), at_u)
-        return Spreader(spread_v, spread_u, self._tensor(np.array(self.model.kernel.weight))), horn
+        return Spreader(spread_v, spread_u, self._tensor(self.model.weights)), horn
 
     @property
     def _threads(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rtplan.domain import Notice
 from rtplan.planning.around import through_crop
+from rtplan.planning.density import Curve
 from rtplan.planning.optimise import Outcome
 from rtplan.planning.prepare import Prepared
 
@@ -87,12 +88,16 @@ def _cold(prepared: Prepared, outcome: Outcome) -> list[Notice]:
 
 
 def _beyond(prepared: Prepared) -> tuple[Notice, ...]:
-    part, nodes = prepared.beyond_curve(), prepared.engine.curve.hu
+    return curve_notices(prepared.beyond_curve(), prepared.engine.curve)
+
+
+def curve_notices(part: float, curve: Curve) -> tuple[Notice, ...]:
+    """Say that so large a part of the body has HU beyond the curve; nothing where it is negligible."""
     if part <= BEYOND_CURVE:
         return ()
     message = (
         f"{100.0 * part:.1f} % of the body have HU outside the nodes of the curve "
-        f"{prepared.engine.curve.name} ({nodes[0]:g} to {nodes[-1]:g}): its end values are taken."
+        f"{curve.name} ({curve.hu[0]:g} to {curve.hu[-1]:g}): its end values are taken."
     )
     action = "look for metal or a wrong rescale in the image, or give a curve that reaches further."
     return (Notice("HU_BEYOND_CURVE", "warn", message, action),)

@@ -9,8 +9,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 
+from rtplan import resources
 from rtplan.cli import DONE, REFUSED, WRONG_CALL, main
-from rtplan.domain import Dose, Grid, Identity, Image, Plan, Prescription
+from rtplan.domain import Dose, Grid, Identity, Image, Mask, Plan, Prescription
 from rtplan.imaging.body import body_mask
 from rtplan.io.image_write import write_series
 from rtplan.io.nifti import read_volume, write_volume
@@ -150,7 +151,7 @@ def test_a_clinical_plan_of_jaws_gives_the_dose_of_the_open_field(
     capsys.readouterr()
     assert call("dose", tank, "--plan", plan, "--grid", 6, "--out", tmp_path / "b.mha", "--json") == DONE
     said = json.loads(capsys.readouterr().out)
-    assert [n["code"] for n in said["notices"]] == ["PLAN_APERTURES_IDEAL"]
+    assert [n["code"] for n in said["notices"]] == ["PLAN_APERTURES_IDEAL", "PLAN_MACHINE_UNMAPPED"]
     one, other = (read_volume(tmp_path / name, kind="dose").array for name in ("a.mha", "b.mha"))
     np.testing.assert_allclose(other, one, atol=2e-3 * one.max())
 
@@ -163,3 +164,57 @@ def test_a_clinical_plan_that_the_beam_file_cannot_give_is_refused(
     assert call("dose", tank, "--plan", plan, "--out", tmp_path / "b.mha") == REFUSED
     assert words in capsys.readouterr().err
     assert not (tmp_path / "b.mha").exists()
+
+
+def own_machine(folder: Path, *lines: str) -> Path:
+    """The shipped machine under another name, with more lines before its first table."""
+    text = resources.find("models/beams", "generic_6mv").read_text(encoding="utf-8")
+    path = folder / "own.toml"
+    head = "\n".join(['name = "own_6mv"', *lines])
+    path.write_text(text.replace('name = "generic_6mv"', head, 1), encoding="utf-8")
+    return path
+
+
+def test_a_beam_file_by_its_path_that_is_said_to_be_the_machine(
+    tank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = own_machine(tmp_path, 'machine_names = [""]', "collimation = {leaf_transmission = 0.01}")
+    plan = clinical_plan(tmp_path / "rp.dcm")
+    options = ("--plan", plan, "--machine", own, "--grid", 8, "--out", tmp_path / "b.mha", "--json")
+    assert call("dose", tank, *options) == DONE
+    assert json.loads(capsys.readouterr().out)["notices"] == []
+    field = ("--open-field", "100x100", "--isocentre", "0,100,0", "--machine", own, "--grid", 8)
+    assert call("dose", tank, *field, "--out", tmp_path / "a.mha") == DONE
+
+
+def test_both_algorithms_by_name_and_no_other(tank: Path, tmp_path: Path) -> None:
+    field = ("--open-field", "60x60", "--isocentre", "0,100,0", "--grid", 10)
+    assert call("dose", tank, *field, "--algorithm", "cone", "--out", tmp_path / "c.mha") == DONE
+    assert call("dose", tank, *field, "--out", tmp_path / "p.mha") == DONE
+    cone, pencil = (read_volume(tmp_path / name, kind="dose").array for name in ("c.mha", "p.mha"))
+    assert not np.array_equal(cone, pencil)
+    assert cone.max() == pytest.approx(pencil.max(), rel=0.05)
+    assert call("dose", tank, *field, "--algorithm", "monte", "--out", tmp_path / "m.mha") == REFUSED
+
+
+def test_hu_beyond_the_curve_and_a_cropped_image_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = Grid.axial((16, 16, 16), (10.0, 10.0, 10.0), (-75.0, 5.0, -75.0))
+    hu = np.zeros(grid.shape)
+    hu[4:8, 4:8, 4:8] = 12000.0
+    image = write_volume(Image(grid, hu), tmp_path / "metal.nii.gz")
+    write_volume(Mask(grid, np.ones(grid.shape, bool)), tmp_path / "body.nii.gz")
+    field = (
+        "--open-field",
+        "50x50",
+        "--isocentre",
+        "0,80,0",
+        "--grid",
+        10,
+        "--body",
+        tmp_path / "body.nii.gz",
+    )
+    assert call("dose", image, *field, "--out", tmp_path / "d.mha", "--json") == DONE
+    said = json.loads(capsys.readouterr().out)["notices"]
+    assert [n["code"] for n in said] == ["HU_BEYOND_CURVE", "BEAM_CROSSES_CROP"]

@@ -7,7 +7,8 @@ import pytest
 
 from rtplan.domain import ClinicalPlan, ControlPoint, DeliveredBeam, Device, FractionGroup
 from rtplan.errors import DoseError
-from rtplan.planning.apertures import ApertureSettings, beams_of, turned_deg
+from rtplan.planning.apertures import ApertureSettings, Head, beams_of, head_of, turned_deg
+from rtplan.planning.beam import Collimation, Output, load_beam
 
 RNG = np.random.default_rng(5)
 EDGES = (-40.0, -25.0, -15.0, -7.0, -2.0, 3.0, 8.0, 18.0, 40.0)
@@ -188,3 +189,54 @@ def test_a_real_sliding_window_plan_keeps_its_open_area(data):
                 opened = np.maximum(np.minimum(pairs[:, 1], x1) - np.maximum(pairs[:, 0], x0), 0)
                 wanted += beam.mu * (b.share - a.share) / 10 * float(widths @ opened)
         assert total(made.fluence) == pytest.approx(wanted, rel=1e-3)
+
+
+def with_head(points, **more):
+    head = Head(Collimation(**more))
+    (beam,) = beams_of(plan(points), "generic_6mv", 6.0, ApertureSettings(2.0), head)
+    return beam.fluence
+
+
+def test_transmission_passes_behind_leaves_and_jaws():
+    pairs = leaves()
+    points = [point(0, {"MLCX": pairs}), point(1, {"MLCX": pairs})]
+    plain = total(one(points).fluence)
+    field = 200.0 * 79.5 * 60.0
+    behind = with_head(points, leaf_transmission=0.02)
+    assert total(behind) == pytest.approx(plain + 0.02 * (field - plain), rel=1e-5)
+    both = with_head(points, leaf_transmission=0.02, jaw_transmission=0.005)
+    assert total(both) == pytest.approx(total(behind) + 0.005 * (200.0 * 400.0**2 - field), rel=1e-4)
+    assert both.mu.min() == pytest.approx(200.0 * 0.005)
+
+
+def test_rounded_ends_open_more_and_blur():
+    pairs = np.tile([[-10.0, 10.0]], (8, 1))
+    pairs[3] = (0.0, 0.0)
+    points = [point(0, {"MLCX": pairs}), point(1, {"MLCX": pairs})]
+    plain, wider, soft = (
+        with_head(points, **m) for m in ({}, {"leaf_offset_mm": 0.7}, {"leaf_end_sigma_mm": 3.0})
+    )
+    assert total(wider) == pytest.approx(total(plain) * 21.4 / 20.0, rel=1e-5)  # touching pairs stay closed
+    assert total(soft) == pytest.approx(total(plain), rel=1e-5)
+    assert soft.mu.max() < plain.mu.max() * 1.001
+    assert (soft.mu > 1.0).sum() > (plain.mu > 1.0).sum()
+
+
+def test_collimator_scatter_goes_with_the_jaws():
+    scatter = Output(side_mm=(40.0, 100.0), factor=(0.96, 1.0))
+    (beam,) = beams_of(plan([point(0, {}), point(1, {})], kind=""), "m", 6.0, None, Head(scatter=scatter))
+    side = 2.0 * 79.5 * 60.0 / 139.5
+    assert total(beam.fluence) == pytest.approx(
+        200.0 * 79.5 * 60.0 * (0.96 + 0.04 * (side - 40.0) / 60.0), rel=1e-5
+    )
+    assert scatter.of(10.0, 10.0) == 0.96
+    assert scatter.of(300.0, 300.0) == 1.0
+    with pytest.raises(ValueError, match="rise"):
+        Output(side_mm=(100.0, 40.0), factor=(1.0, 0.96))
+
+
+def test_what_the_head_knows_comes_from_the_beam_file():
+    model = load_beam("generic_6mv")
+    assert head_of(model) == Head()  # nothing was measured, nothing is assumed
+    own = model.model_copy(update={"collimation": Collimation(leaf_transmission=0.01)})
+    assert head_of(own).collimation.leaf_transmission == 0.01

@@ -8,7 +8,7 @@ import torch
 from scipy.special import erf
 
 from rtplan.errors import FormatError, UnknownName
-from rtplan.planning.beam import BeamModel, load_beam, square_field
+from rtplan.planning.beam import BeamModel, ExtraFocal, load_beam, square_field
 
 FITTED, UNSEEN = (4, 10, 20), (3, 6, 8, 12, 15, 25)
 
@@ -94,3 +94,15 @@ def test_unknown_and_broken_files_are_named_errors(tmp_path: Path) -> None:
     broken.write_text('schema = 1\nname = "b"\n', encoding="utf-8")
     with pytest.raises(FormatError, match="beam model"):
         load_beam(str(broken))
+
+
+def test_head_scatter_as_a_second_source_lowers_small_fields() -> None:
+    model = load_beam("generic_6mv")
+    wide = model.model_copy(update={"extra_focal": ExtraFocal(weight=0.06, sigma_mm=30.0)})
+    np.testing.assert_allclose(wide.weights.sum(axis=1), model.weights.sum(axis=1), rtol=1e-12)
+    plain, scattered = (
+        [m.on_axis(side, 100.0, 900.0)[0] for side in (40.0, 100.0, 200.0)] for m in (model, wide)
+    )
+    assert scattered[1] == pytest.approx(plain[1], rel=1e-9)  # calibrated
+    assert 0.95 < scattered[0] / plain[0] < 0.98
+    assert 1.005 < scattered[2] / plain[2] < 1.02
