@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import typer
 
 from rtplan.cli.options import AsJson, Device, Threads, print_json, set_threads
@@ -234,6 +233,8 @@ def _of_the_image(
     image: Image, body: Mask, beams: tuple[Beam, ...], calculating: Engine | ConeEngine
 ) -> list[Notice]:
     """Return what is wrong with the image for these beams: HU beyond the curve, tissue cut off."""
+    import numpy as np
+
     from rtplan.domain import Grid, Mask
     from rtplan.planning.around import through_crop
     from rtplan.planning.scene import mask_at
@@ -245,9 +246,8 @@ def _of_the_image(
     crossed: list[str] = []
     for beam in beams:
         x, y, z = beam.isocentre_mm
-        around = Grid.axial(
-            (3, 3, 3), (10.0,) * 3, (x - 10.0, y - 10.0, z - 10.0), body.grid.frame_of_reference
-        )
+        first = (x - 10.0, y - 10.0, z - 10.0)
+        around = Grid.axial((3, 3, 3), (10.0,) * 3, first, body.grid.frame_of_reference)
         middle = Mask(around, np.ones((3, 3, 3), bool))
         crossed += through_crop([beam], body, middle, calculating.model.sad_mm)
     return [*curve_notices(part, curve), *crop_notices(crossed)]

@@ -205,16 +205,8 @@ def test_hu_beyond_the_curve_and_a_cropped_image_are_said(
     hu[4:8, 4:8, 4:8] = 12000.0
     image = write_volume(Image(grid, hu), tmp_path / "metal.nii.gz")
     write_volume(Mask(grid, np.ones(grid.shape, bool)), tmp_path / "body.nii.gz")
-    field = (
-        "--open-field",
-        "50x50",
-        "--isocentre",
-        "0,80,0",
-        "--grid",
-        10,
-        "--body",
-        tmp_path / "body.nii.gz",
-    )
-    assert call("dose", image, *field, "--out", tmp_path / "d.mha", "--json") == DONE
+    field = ("--open-field", "50x50", "--isocentre", "0,80,0", "--grid", 10)
+    body = ("--body", tmp_path / "body.nii.gz")
+    assert call("dose", image, *field, *body, "--out", tmp_path / "d.mha", "--json") == DONE
     said = json.loads(capsys.readouterr().out)["notices"]
     assert [n["code"] for n in said] == ["HU_BEYOND_CURVE", "BEAM_CROSSES_CROP"]

@@ -213,9 +213,8 @@ def test_rounded_ends_open_more_and_blur():
     pairs = np.tile([[-10.0, 10.0]], (8, 1))
     pairs[3] = (0.0, 0.0)
     points = [point(0, {"MLCX": pairs}), point(1, {"MLCX": pairs})]
-    plain, wider, soft = (
-        with_head(points, **m) for m in ({}, {"leaf_offset_mm": 0.7}, {"leaf_end_sigma_mm": 3.0})
-    )
+    ways = ({}, {"leaf_offset_mm": 0.7}, {"leaf_end_sigma_mm": 3.0})
+    plain, wider, soft = (with_head(points, **way) for way in ways)
     assert total(wider) == pytest.approx(total(plain) * 21.4 / 20.0, rel=1e-5)  # touching pairs stay closed
     assert total(soft) == pytest.approx(total(plain), rel=1e-5)
     assert soft.mu.max() < plain.mu.max() * 1.001
