@@ -44,6 +44,10 @@ COMMANDS: dict[str, str] = {
 
 #: Sub-commands with a subject of their own.
 GROUPS: dict[str, tuple[str, dict[str, str]]] = {
+    "commission": (
+        "Fit to a clinic's own measurements.",
+        {"beam": "rtplan.cli.commission_beam"},
+    ),
     "evaluate": (
         "Score a network or contours against a reference.",
         {
