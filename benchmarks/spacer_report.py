@@ -179,8 +179,8 @@ def _head(train: Any, study: Any, failed: Any, planner: str) -> list[str]:
         "3 mm), without and with a gel of 10 cc and 12 mm; the truth is what the two plans say, without an "
         "interval. "
         f"The predictor sees geometry alone, before any plan: {', '.join(FEATURES)}. The margins of 1 and "
-        "2 mm (numbers 23 and on) were added after 43 patients of whom nearly all benefited by every published "
-        "rule; nothing else was changed after a result was seen.",
+        "2 mm (numbers 23 and on) were added after 43 patients of whom nearly all benefited by every "
+        "published rule; nothing else was changed after a result was seen.",
         "",
         "What is shown holds for these anatomies, margins and this planner. It says nothing about people "
         "until it is repeated on them.",
