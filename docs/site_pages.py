@@ -114,7 +114,7 @@ def _leaves(words: str, command: Any) -> list[tuple[str, Any]]:
 
 def _command(words: str, command: Any) -> list[str]:
     said, _, example = inspect.cleandoc(command.help or "").partition("Example:")
-    text = [f"## {words}", "", said.strip(), ""]
+    text = [f"## {words}", "", _options_as_code(said.strip()), ""]
     if example:
         text += ["```text", " ".join(example.split()), "```", ""]
     shown = [param for param in command.params if not getattr(param, "hidden", False)]
@@ -127,13 +127,17 @@ def _parameter(param: Any) -> str:
     if param.param_type_name == "argument":
         names = f"`{(param.metavar or param.name or '').upper()}`".replace("|", "\\|")
     default = param.default
-    shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
+    shown = "" if default in (None, False, (), "", []) or callable(default) else f"`{default}`"
     shown = "**required**" if param.required else shown
     return f"| {names} | {shown} | {_cell(getattr(param, 'help', None))} |"
 
 
 def _cell(text: str | None) -> str:
-    return (text or "").replace("|", "\\|").replace("\n", " ")
+    return _options_as_code((text or "").replace("|", "\\|").replace("\n", " "))
+
+
+def _options_as_code(text: str) -> str:
+    return re.sub(r"(?<![`\w-])(--[a-z][a-z-]*)", r"`\1`", text)
 
 
 def _python(module: str, what: str) -> str:
@@ -162,12 +166,13 @@ def validation() -> str:
         "Each page says how it was made and on which machine, and can be made again by the call named there.",
         "How far a number carries, and what is not known, stands on the page of the concept.",
         "",
-        "| question | page |",
+        "| what | written by |",
         "|---|---|",
     ]
     for path in results():
         title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        text.append(f"| {title} | [{path.stem}]({path.name}) |")
+        call = re.search(r"python (benchmarks/\w+\.py)", path.read_text(encoding="utf-8"))
+        text.append(f"| [{title}]({path.name}) | {f'`{call[1]}`' if call else ''} |")
     return "\n".join(text) + "\n"
 
 
