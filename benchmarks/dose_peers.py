@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from rtplan.domain import Grid, Image, Mask
 from rtplan.imaging.contour import mask_on
 from rtplan.phantom.cohort import make_patient
+from rtplan.planning.algorithm import ALGORITHMS
 from rtplan.planning.around import centre_of
 from rtplan.planning.beam import load_beam
 from rtplan.planning.density import load_curve
-from rtplan.planning.engine import Engine
 from rtplan.planning.openfield import open_field
 from rtplan.planning.raytrace import sampled
 
@@ -121,9 +121,11 @@ def fields() -> dict[str, dict[str, Any]]:
 TIMED = field("ellipse", 80.0, (0.0, 0.0, 0.0), *(360.0 / 7 * i for i in range(7)))
 
 
-def own(all_scenes: dict[str, Scene]) -> tuple[Doses, dict[str, list[float]], str]:
+def own(
+    all_scenes: dict[str, Scene], algorithm: str, repeats: int
+) -> tuple[Doses, dict[str, list[float]], str]:
     """Return this project's doses by name, times and version."""
-    engine = Engine(MODEL, CURVE)
+    engine = ALGORITHMS[algorithm](MODEL, CURVE, "cpu")
 
     def dose(job: dict[str, Any]) -> NDArray[np.float32]:
         scene = all_scenes[job["scene"]]
@@ -132,11 +134,12 @@ def own(all_scenes: dict[str, Scene]) -> tuple[Doses, dict[str, list[float]], st
 
     doses = {name: dose(job) for name, job in fields().items()}
     seconds = []
-    for _ in range(4):
+    for _ in range(repeats):
         start = time.perf_counter()
         dose(TIMED)
         seconds.append(time.perf_counter() - start)
-    return doses, {"rtplan": [seconds[0], min(seconds[1:])]}, f"torch {torch.__version__}"
+    name = "rtplan" if algorithm == "pencil" else f"rtplan {algorithm}"
+    return doses, {name: [seconds[0], min(seconds[1:])]}, f"torch {torch.__version__}"
 
 
 def peer(python: Path, script: str, given: Path) -> tuple[Doses, dict[str, list[float]], str] | str:
@@ -300,7 +303,7 @@ kernels), HU and matRad's default curve (ours too), cut-off 200 mm."""
 WATER = """\
 Isocentre at each depth, so the first table is a ratio of TMRs. rtplan is fitted to this table; PyDoseRT
 takes one number of it (TPR20,10), from which its kernels follow by a published parametrisation; pyRadPlan's
-beam is another machine's and more penetrating. Output factors hold phantom scatter alone in all three."""
+beam is another machine's and more penetrating. Output factors hold phantom scatter alone in the peers."""
 
 IN_PELVIS = """\
 Digital pelvis valid:1, isocentre in the middle of the target, open 8 x 8 cm field. Each number is an
@@ -312,9 +315,10 @@ WHY = """\
 The beam's quality is one cause: the same surplus of water costs a softer beam more. The last column takes
 rtplan's gantry 90 value and scales it by the logarithm of each engine's own TPR20,10. Another, not isolated
 here: rtplan and pyRadPlan read the radiological depth at the point of dose, PyDoseRT at the pencil that
-sends the scatter, and it projects and turns its dose on the voxel grid. None of the three scales its
+sends the scatter, and it projects and turns its dose on the voxel grid. None of these three scales its
 kernels sideways with density or knows of lost electronic equilibrium: their agreement is no proof in or
-behind gas and cortical bone."""
+behind gas and cortical bone. rtplan's collapsed cone does both; what it differs by from the others is that
+(its output factors hold head scatter, fitted to the pencil beam's)."""
 
 
 def main() -> None:
@@ -328,7 +332,8 @@ def main() -> None:
         given = Path(folder) / "given.npz"
         write_given(given, all_scenes)
         found = {
-            "rtplan": own(all_scenes),
+            "rtplan": own(all_scenes, "pencil", 4),
+            "rtplan cone": own(all_scenes, "cone", 2),
             "PyDoseRT": peer(places.peers / "bin" / "python", "pydosert_dose", given),
             "pyRadPlan": peer(places.pyradplan / "bin" / "python", "pyradplan_dose", given),
         }

@@ -34,6 +34,8 @@ DEEP_MM = np.array([20, 25, 30, 40, 50, 75, 100, 125, 150, 175, 200, 225, 250, 3
 GATED_MM = (50.0, 100.0, 150.0, 200.0, 250.0)
 #: How far the logarithm of an energy's share may leave the published spectrum's, and what a residual weighs.
 FREEDOM, TIGHT, LOOSE = 1.0, 0.0015, 0.005
+#: How much more the reference field counts.
+REFERENCE_WEIGHT = 1.5
 
 #: Energy, MeV, and mass attenuation and energy absorption of water, cm2/g: NIST, Hubbell and Seltzer,
 #: NISTIR 5632; tungsten's and aluminium's attenuation at the knots below it.
@@ -58,8 +60,10 @@ def main() -> None:
     """Fit, print the errors of the formula, write the part."""
     torch.set_num_threads(1)
     table = np.genfromtxt(TABLE, delimiter=",", names=True)
-    spectrum = fitted_spectrum(table)
-    model = with_cone(spectrum, ExtraFocal(weight=0.0, sigma_mm=30.0), 1.0)
+    none = ExtraFocal(weight=0.0, sigma_mm=30.0)
+    first = with_cone(fitted_spectrum(table, {}), none, 1.0)
+    spectrum = fitted_spectrum(table, {side: engine_over_formula(first, side) for side in FITTED})
+    model = with_cone(spectrum, none, 1.0)
     head = fitted_head(model)
     model = with_cone(spectrum, head, 1.0)
     model = with_cone(spectrum, head, 0.01 / in_tank(model))
@@ -102,8 +106,33 @@ def with_cone(spectrum: Spectrum, head: ExtraFocal, gy_per_mu: float) -> BeamMod
     return MODEL.model_copy(update={"cone": cone})
 
 
-def fitted_spectrum(table: Float) -> Spectrum:
-    """Return the shares that follow the table best, near the published ones."""
+def engine_over_formula(model: BeamModel, side_cm: int) -> Float:
+    """Return the engine's TMR over the formula's at ``DEEP_MM``: what cubes and directions do to it."""
+    side, engine = 10.0 * side_cm, ConeEngine(model, load_curve("matrad_default"))
+
+    def dose(depth: Float, isocentre: float) -> Float:
+        width = 2 * round((0.6 * side + 90.0) / 3.0)
+        shape = (width, round((isocentre + 100.0) / 3.0) + 2, width)
+        grid = Grid.axial(shape, (3.0, 3.0, 3.0), (-1.5 * (width - 1), -4.5, -1.5 * (width - 1)))
+        inside = np.zeros(grid.shape, bool)
+        inside[:, 2:] = True
+        water, body = Image(grid, np.where(inside, 0.0, -1000.0)), Mask(grid, inside)
+        line = Grid.axial((1, depth.size, 1), (1.0, 1.0, 1.0), (0.0, float(depth[0]), 0.0))
+        beam = open_field((side, side), (0.0, isocentre, 0.0))
+        return engine.calculate([beam], [water], body, line)[0].array[0, :, 0].astype(np.float64)
+
+    near = np.arange(9.0, 27.0)
+    peak = (dose(near, 15.0) * ((model.sad_mm - 15.0 + near) / model.sad_mm) ** 2).max()
+    at = np.array([20.0, *GATED_MM])
+    found = np.array([dose(np.array([d]), d)[0] for d in at]) / peak
+    return np.interp(DEEP_MM, at, found / tmr(model, side_cm, at))
+
+
+def fitted_spectrum(table: Float, ratio: dict[int, Float]) -> Spectrum:
+    """Return the shares with which the engine follows the table best, near the published ones.
+
+    ``ratio`` is the engine's TMR over the formula's, by field; 1 where it is not known yet.
+    """
     start = published()
     width = SOURCE_MM / (2.0 * math.sqrt(2.0 * math.log(2.0)))
     depth = np.concatenate([PEAK_MM, DEEP_MM])
@@ -116,8 +145,9 @@ def fitted_spectrum(table: Float) -> Spectrum:
         out = [q / FREEDOM]
         for side in FITTED:
             dose = shares @ basis[side]
-            ratio = dose[PEAK_MM.size :] / dose[: PEAK_MM.size].max()
-            out.append((ratio / wanted(table, side, DEEP_MM) - 1.0) / scale)
+            said = dose[PEAK_MM.size :] / dose[: PEAK_MM.size].max()
+            off = said * ratio.get(side, 1.0) / wanted(table, side, DEEP_MM) - 1.0
+            out.append(off / scale * (REFERENCE_WEIGHT if side == 10 else 1.0))
         return np.concatenate(out)
 
     best = least_squares(residuals, np.zeros(start.size))

@@ -64,6 +64,7 @@ def command(
     outline = _body(density, body)
     if plan is not None:
         _demand_frame(plan, density)
+        _demand_patient(plan, image)
     model, beams, notices = _beams(plan, field, angles, mu, machine)
     _demand_inside(beams, outline)
     calculating = _engine(algorithm, model, curve, device)
@@ -161,6 +162,23 @@ def _demand_frame(plan: Path, image: Image) -> None:
             f"The plan lies in frame of reference {frames[0]}, the image in {frames[1]}.",
             where=plan.name,
             action="give the image that the plan was made on, or one resampled onto it.",
+        )
+
+
+def _demand_patient(plan: Path, image: Path) -> None:
+    """Refuse a plan for another patient than the DICOM series; other images say no patient."""
+    from rtplan.errors import DoseError
+    from rtplan.io.index import entry_of
+
+    if not image.is_dir():
+        return
+    series = next(path for path in sorted(image.rglob("*")) if path.is_file() and path.name != "DICOMDIR")
+    one, other = entry_of(plan), entry_of(series)
+    if one.text("PatientID") and other.text("PatientID") and one.person != other.person:
+        raise DoseError(
+            "The plan is for another patient than the image.",
+            where=plan.name,
+            action="give the image that the plan was made on.",
         )
 
 

@@ -267,6 +267,7 @@ class _Beam:
         said = {
             f"its radiation is {radiation}, not PHOTON": radiation != "PHOTON",
             "no fraction group gives its monitor units": mu is None,
+            "its monitor units are negative": mu is not None and mu < 0.0,
             f"its meterset is in {unit}, not MU": unit != "MU",
             f"its fluence is {' '.join(modes)}": bool(modes),
             f"{' and '.join(moved)} changes while the beam is on": bool(moved),

@@ -109,7 +109,15 @@ def test_a_plan_of_another_frame_is_refused(tmp_path: Path, capsys: pytest.Captu
     assert "2.25.7" in said
 
 
-def clinical_plan(path: Path, *, energy: float = 6.0, wedge: bool = False, frame: str = "") -> Path:
+def clinical_plan(
+    path: Path,
+    *,
+    energy: float = 6.0,
+    wedge: bool = False,
+    frame: str = "",
+    patient: str = "",
+    mu: float = 20.0,
+) -> Path:
     """Write a plan of one square field by jaws with bare pydicom: 5 fractions of 20 MU."""
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
@@ -117,7 +125,7 @@ def clinical_plan(path: Path, *, energy: float = 6.0, wedge: bool = False, frame
     ds.SOPClassUID, ds.SOPInstanceUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.481.5", "1.2.3", "RTPLAN"
     ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, "1.2.3"
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.RTPlanLabel = "1.2.4", "1.2.5", "field"
-    ds.FrameOfReferenceUID = frame
+    ds.FrameOfReferenceUID, ds.PatientID = frame, patient
     first, last, jaw_x, jaw_y, device_x, device_y = (Dataset() for _ in range(6))
     for device, jaw, kind in ((device_x, jaw_x, "ASYMX"), (device_y, jaw_y, "ASYMY")):
         device.RTBeamLimitingDeviceType, device.NumberOfLeafJawPairs = kind, 1
@@ -134,7 +142,7 @@ def clinical_plan(path: Path, *, energy: float = 6.0, wedge: bool = False, frame
     beam.ControlPointSequence = Sequence([first, last])
     if wedge:
         beam.WedgeSequence = Sequence([Dataset()])
-    referenced.ReferencedBeamNumber, referenced.BeamMeterset = 1, 20
+    referenced.ReferencedBeamNumber, referenced.BeamMeterset = 1, mu
     group.FractionGroupNumber, group.NumberOfFractionsPlanned = 1, 5
     group.ReferencedBeamSequence = Sequence([referenced])
     ds.FractionGroupSequence, ds.BeamSequence = Sequence([group]), Sequence([beam])
@@ -156,7 +164,10 @@ def test_a_clinical_plan_of_jaws_gives_the_dose_of_the_open_field(
     np.testing.assert_allclose(other, one, atol=2e-3 * one.max())
 
 
-@pytest.mark.parametrize(("more", "words"), [({"energy": 15.0}, "15.0 MV"), ({"wedge": True}, "a wedge")])
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [({"energy": 15.0}, "15.0 MV"), ({"wedge": True}, "a wedge"), ({"mu": -20.0}, "units are negative")],
+)
 def test_a_clinical_plan_that_the_beam_file_cannot_give_is_refused(
     tank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: dict[str, float], words: str
 ) -> None:
@@ -210,3 +221,17 @@ def test_hu_beyond_the_curve_and_a_cropped_image_are_said(
     assert call("dose", image, *field, *body, "--out", tmp_path / "d.mha", "--json") == DONE
     said = json.loads(capsys.readouterr().out)["notices"]
     assert [n["code"] for n in said] == ["HU_BEYOND_CURVE", "BEAM_CROSSES_CROP"]
+
+
+def test_a_plan_for_another_patient_is_refused_without_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = Grid.axial((6, 8, 8), (5.0, 5.0, 5.0), (-20.0, -20.0, -15.0), "2.25.7")
+    image = Image(grid, np.zeros(grid.shape), "CT")
+    write_series(image, tmp_path / "ct", Identity("P"), description="CT")
+    plan = clinical_plan(tmp_path / "rp.dcm", frame="2.25.7", patient="Q")
+    assert call("dose", tmp_path / "ct", "--plan", plan, "--out", tmp_path / "b.mha") == REFUSED
+    said = capsys.readouterr().err
+    assert "another patient" in said
+    assert "'Q'" not in said
+    assert not (tmp_path / "b.mha").exists()
