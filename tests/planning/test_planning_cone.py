@@ -1,6 +1,7 @@
 """The collapsed cone in water and slabs: the quadrature, laws of geometry, energy, gradients, refusals."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,3 +224,14 @@ def test_bad_input_is_named() -> None:
             engine.calculate([modulated(0.0)], [image], body, Grid(DOSE_GRID.shape, DOSE_GRID.affine, "9"))
     with pytest.raises(DoseError, match="no collapsed-cone part"):
         ConeEngine(MODEL.model_copy(update={"cone": None}), CURVE)
+
+
+@pytest.mark.parametrize("side", [3, 4, 6, 8, 10, 12, 15, 20, 25])
+def test_the_formula_follows_the_shared_table(data: Path, side: int) -> None:
+    """Loosely: what cubes and directions add is in benchmarks/results/dose_cone.md, with the bars."""
+    table = np.genfromtxt(data / "beam" / "generic_truebeam_6mv_tmr.csv", delimiter=",", names=True)
+    peak, depth = np.arange(9.0, 27.0), np.array([50.0, 100.0, 150.0, 200.0, 250.0])
+    highest = cone_on_axis(MODEL, KERNEL, 10.0 * side, peak, 1000.0 - peak).max()
+    ratio = cone_on_axis(MODEL, KERNEL, 10.0 * side, depth, 1000.0 - depth) / highest
+    wanted = np.interp(depth / 10.0, table["depth_cm"], table[f"tmr_{side}x{side}"])
+    np.testing.assert_allclose(ratio, wanted, rtol=0.018)
