@@ -75,17 +75,21 @@ def bare_clinic(count: int) -> Path:
 
 
 def batch(source: Path, case: CaseSettings, workers: int) -> tuple[BatchState, dict[str, float]]:
-    """Run a batch; return it and the seconds of its parts: wall and this process's own processor time."""
+    """Run a batch; return it, and what it took beside the patients.
+
+    ``own`` is the processor time of this process (scheduler, manifest, client) from the first patient's start
+    to the last one's end, ``span`` that time by the clock, ``mib`` what the results take on disk.
+    """
     out = KEPT / "batch"
     shutil.rmtree(out, ignore_errors=True)
-    wall, own = time.perf_counter(), time.process_time()
-    state = run_batch(
-        BatchSettings(case, source),
-        out,
-        Site(workers=workers, dashboard=0),
-        tell=lambda line: print(line, flush=True),
-    )
-    took = {"wall": time.perf_counter() - wall, "own": time.process_time() - own, "span": span(state)}
+    marks: list[float] = []
+
+    def tell(line: str) -> None:
+        marks.append(time.process_time())
+        print(line, flush=True)
+
+    state = run_batch(BatchSettings(case, source), out, Site(workers=workers, dashboard=0), tell=tell)
+    took = {"own": marks[-1] - marks[0], "span": span(state)}
     took["mib"] = sum(p.stat().st_size for p in (out / "patients").rglob("*") if p.is_file()) / 2**20
     shutil.rmtree(out, ignore_errors=True)
     assert state.counts["done"] == len(state.patients)
@@ -114,6 +118,7 @@ def steps(count: int) -> dict[str, Any]:
         "peak_mib": max(p.peak_mib or 0.0 for p in patients),
         "voxels": voxels,
         "mib": took["mib"] / count,
+        **_whole(state, took),
     }
 
 
@@ -150,7 +155,6 @@ def memory(count: int, *, plans: bool) -> dict[str, Any]:
     case = replace(SMALL, grid_mm=8.0, arms=("CT", "CT0")) if plans else LEAST
     state, took = batch(source, case, 1)
     held = [p.held_mib for p in state.patients]
-    cpu = [p.cpu_seconds or 0.0 for p in state.patients]
     return {
         "patients": count,
         "plans": plans,
@@ -158,21 +162,33 @@ def memory(count: int, *, plans: bool) -> dict[str, Any]:
         "peak": [p.peak_mib for p in state.patients],
         "early": float(np.median(held[10:40])),
         "late": float(np.median(held[-30:])),
-        "own": took["own"],
-        "cpu": float(np.sum(cpu)),
-        "span": took["span"],
-        "busy": float(np.sum([p.seconds or 0.0 for p in state.patients])),
+        **_whole(state, took),
     }
 
 
-def overhead(many: dict[str, Any], whole: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what scheduling costs, from the run of many small patients."""
-    each = many["own"] / many["patients"]
-    idle = max(many["span"] - many["busy"], 0.0) / many["patients"]
-    result = {"own_s": each, "idle_s": idle, "small_s": many["cpu"] / many["patients"]}
-    if whole is not None:
-        result["whole_s"] = float(np.mean(whole["cpu"]))
-    return result
+def overhead(small: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    """Return what scheduling costs, from the run of many small patients and from that of whole ones."""
+    return {name: _beside(run) for name, run in (("small", small), ("whole", whole))}
+
+
+def _beside(run: dict[str, Any]) -> dict[str, float]:
+    """Return seconds a patient: of the scheduling process, of a worker that waits, of the work itself."""
+    count = run["count"]
+    idle = max(run["span"] - run["busy"], 0.0)
+    return {"own_s": run["own"] / count, "idle_s": idle / count, "work_s": run["work"] / count}
+
+
+def _whole(state: BatchState, took: dict[str, float]) -> dict[str, float]:
+    """Return the sums over all patients of a run on one worker."""
+    work = sum(p.cpu_seconds or 0.0 for p in state.patients)
+    busy = sum(p.seconds or 0.0 for p in state.patients)
+    return {
+        "count": len(state.patients),
+        "work": work,
+        "busy": busy,
+        "own": took["own"],
+        "span": took["span"],
+    }
 
 
 #: What is assumed for a large cohort beside what was measured.
@@ -182,7 +198,7 @@ ASSUMED = {"count": 10_000, "start": 30.0, "deaths_per_hour": 0.01}
 def model(whole: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Compare formula and simulation for a large cohort."""
     times, count = whole["seconds"], int(ASSUMED["count"])
-    nodes = Machines(over["own_s"], ASSUMED["start"], ASSUMED["deaths_per_hour"])
+    nodes = Machines(over["small"]["own_s"], ASSUMED["start"], ASSUMED["deaths_per_hour"])
     rows = []
     for workers in (2, 16, 128, 1024):
         runs = [simulate(times, count, workers, nodes, seed) for seed in range(3)]
@@ -195,7 +211,7 @@ def model(whole: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             }
         )
     mean, gib = float(np.mean(times)), whole["mib"] * count / 1024
-    return {"rows": rows, "service": over["own_s"], "mean": mean, "gib": gib, **ASSUMED}
+    return {"rows": rows, "service": over["small"]["own_s"], "mean": mean, "gib": gib, **ASSUMED}
 
 
 def kept(part: str) -> dict[str, Any] | None:
@@ -223,7 +239,7 @@ def main() -> None:
         "efficiency": lambda: efficiency(given.patients or 12, given.repeats),
         "memory": lambda: memory(given.patients or 200, plans=False),
         "memory_plans": lambda: memory(given.patients or 60, plans=True),
-        "overhead": lambda: overhead(_need("memory"), kept("steps")),
+        "overhead": lambda: overhead(_need("memory"), _need("steps")),
         "model": lambda: model(_need("steps"), _need("overhead")),
     }
     for part in wanted:

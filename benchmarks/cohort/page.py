@@ -78,20 +78,22 @@ def memory(n: Numbers) -> list[str]:
 
 def overhead(n: Numbers) -> list[str]:
     """Return what scheduling takes beside the work."""
-    small = 100 * n["own_s"] / n["small_s"]
-    lines = [
-        "The process that schedules, keeps the manifest and writes table and page used",
-        f"{1e3 * n['own_s']:.0f} ms of processor time a patient, {small:.1f} % of the smallest patient",
-        f"({n['small_s']:.2f} s); a worker waited {1e3 * n['idle_s']:.0f} ms between two of them.",
+    rows = []
+    for name in ("small", "whole"):
+        work, own, idle = (n[name][key] for key in ("work_s", "own_s", "idle_s"))
+        share = 100 * (own + idle) / work
+        told = f"{1e3 * own:.0f} | {1e3 * idle:.0f} | {share:.2f} %"
+        rows.append(f"| {name} | {work:.2f} | {told} |")
+    return [
+        "Processor time of the process that schedules and keeps the manifest, and how long a worker waits",
+        "for its next patient, beside the processor time of the work; from the first start to the last end.",
+        "",
+        "| patients | work [s] | scheduling [ms] | waiting [ms] | both, of the work |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        f"Of a whole patient **{share:.2f} %** (bar 1 %: {_verdict(share <= 1.0)}).",
     ]
-    if "whole_s" in n:
-        own, idle = (100 * n[key] / n["whole_s"] for key in ("own_s", "idle_s"))
-        lines += [
-            "",
-            f"Of a whole patient ({n['whole_s']:.1f} s of processor time): **{own:.2f} %**, and {idle:.2f} %",
-            f"waiting (bar 1 % together: {_verdict(own + idle <= 1.0)}).",
-        ]
-    return lines
 
 
 def model(n: Numbers) -> list[str]:
