@@ -21,6 +21,8 @@ from rtplan.io.network.parties import Limits
 
 #: Type, reserved byte and length; no PDU has the type of `REFUSED`, so the state machine aborts on it.
 HEADER, REFUSED = 6, b"\xff"
+#: Option of Linux that forgoes delayed acknowledgements until the next read.
+QUICK = getattr(socket, "TCP_QUICKACK", None)
 DATA, KNOWN = 4, range(1, 8)
 #: A request for an association with 128 contexts stays far below; a command set too.
 MOST_NEGOTIATION, MOST_COMMAND = 2**18, 2**16
@@ -129,6 +131,7 @@ class GuardedSocket(AssociationSocket):
 
     def _header(self, nr_bytes: int) -> bytearray:
         self._deadline = time.monotonic() + self.limits.pdu_s
+        self._hurry()
         header = self._read(nr_bytes)
         if len(header) < HEADER:
             return header
@@ -142,6 +145,12 @@ class GuardedSocket(AssociationSocket):
             return bytearray(REFUSED + header[1:])
         self._body_of = kind
         return header
+
+    def _hurry(self) -> None:
+        """Acknowledge at once: a sender with Nagle's algorithm waits 40 ms for it before its next PDU."""
+        if QUICK is not None and self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.setsockopt(socket.IPPROTO_TCP, QUICK, 1)
 
     def _read(self, count: int) -> bytearray:
         """Read so many bytes, or fewer when the peer closes; raise TimeoutError at the deadline."""

@@ -61,6 +61,7 @@ class Store:
         for name in FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
         sync_folder(folder)
+        self._durable: set[Path] = set()  # folders whose own names are on disk
         self._committer = Committer(database)
 
     def take(self, incoming: Incoming) -> tuple[int, str]:
@@ -92,7 +93,9 @@ class Store:
             spool.taken(path)
             row = self._row(facts, path, own=own, content=(incoming.syntax, spool.sha256, spool.size))
             row = replace(row, peer=incoming.caller.ae_title)
-            self._committer.commit(Entry(row, facts.study_uid, (path.parent, path.parent.parent)))
+            above = () if path.parent in self._durable else (path.parent.parent,)
+            self._committer.commit(Entry(row, facts.study_uid, (path.parent, *above)))
+            self._durable.add(path.parent)
         except (OSError, sqlite3.Error):
             path.unlink(missing_ok=True)  # it was not there before: nobody was told of it
             return FULL
