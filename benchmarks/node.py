@@ -188,8 +188,8 @@ def main() -> None:
 `python benchmarks/node.py` on {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python \
 {platform.python_version()}; eight `storescu` of DCMTK on the same machine, {REPEATS} times in turns, the
 best. Other work ran beside it (load {load:.0f}): hence the receiver's own processor time. "On disk before
-success": what is forced onto the disk (fsync) before the sender is answered. dcmqrscp refuses some objects (C000) when
-eight associations write at the same time; `storescu` then gives up the rest of its files.
+success": what is forced onto the disk (fsync) before the sender is answered. dcmqrscp refuses some
+objects (C000) when eight associations write at the same time; `storescu` then gives up the rest of its files.
 
 | objects | receiver | kept a second | processor [ms each] | kept (worst) | on disk before success |
 |---|---|---|---|---|---|
