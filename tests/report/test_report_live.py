@@ -261,6 +261,17 @@ def test_absolute_dose_stays_withheld():
     assert np.nanmax(differences) == pytest.approx(0.01 * np.nanmax(plain), rel=1e-3)  # those are reported
 
 
+def test_a_withheld_dose_of_nothing_has_no_curves_and_no_pixels():
+    patient = patient_of(GRIDS["axial"]).with_notices(Notice("BODY_TRUNCATED", "warn", "The body is cut."))
+    nothing = {arm: dose.with_array(0.0 * dose.array) for arm, dose in patient.doses.items()}
+    stage = stage_of(replace(patient, findings=(), doses=nothing))
+    curves = {"CT": {"PTVp_7700": (np.array([0.0, 1.0]), np.array([100.0, 0.0]))}}
+    facts = facts_of(stage, curves, {}, {})
+    assert (facts["doses"], facts["dvh"]["curves"]) == (None, {})
+    json.dumps(facts, allow_nan=False)
+    assert np.isnan(cut_of(stage, "axial", 9, ("dose:CT",)).layers["dose:CT"]).all()
+
+
 def test_the_page_is_told_names_of_structures_and_findings_but_not_whose_they_are(stage):
     facts = facts_of(stage, {}, {}, {"settings": {"protocol": "prostate_boost_flame"}})
     said = json.dumps(facts, allow_nan=False)

@@ -13,7 +13,7 @@ from rtplan.domain.nomenclature import EXTERNAL
 from rtplan.dosimetry.bands import Band
 from rtplan.errors import GeometryMismatch
 from rtplan.report.assemble import WARNING
-from rtplan.report.book import Book, Row, book_of
+from rtplan.report.book import Book, Row, book_of, is_outcome
 from rtplan.report.figures import DASHES, ISODOSE_COLOURS, looks
 from rtplan.report.live.cut import dose_factor
 from rtplan.report.live.stage import Stage, on_plane
@@ -180,6 +180,8 @@ def _structures(stage: Stage) -> list[Plain]:
 
 def _curves(stage: Stage, curves: Curves, bands: Mapping[str, Mapping[str, Band]]) -> Plain:
     factor = dose_factor(stage)
+    if not np.isfinite(factor):  # withheld, and no dose that could stand for 100 %
+        return {"dose": [0.0, 1.0], "curves": {}, "bands": {}}
     ends = [_end(gy, percent) for by_name in curves.values() for gy, percent in by_name.values() if len(gy)]
     dose = np.linspace(0.0, 1.02 * max(ends, default=1.0) or 1.0, CURVE_POINTS)
     return {
@@ -223,7 +225,7 @@ def _row(row: Row, book: Book) -> Plain:
     return {
         "structure": row.structure,
         "metric": row.metric,
-        "unit": "" if _is_risk(first) else first.unit,
+        "unit": "" if is_outcome(first) else first.unit,
         "model": first.model or "",
         "limit": first.limit or "",
         "verified": first.verified is not False,
@@ -236,13 +238,9 @@ def _row(row: Row, book: Book) -> Plain:
     }
 
 
-def _is_risk(finding: Finding) -> bool:
-    return finding.metric.split("[")[0] in ("NTCP", "TCP")
-
-
 def _text(finding: Finding, *, sign: bool = False) -> str:
     value = float(finding.value or 0.0)
-    if not _is_risk(finding):
+    if not is_outcome(finding):
         return amount(value, finding.unit, sign=sign)
     return f"{amount(100.0 * value, 'Gy', sign=True)} pp" if sign else risk(value)
 
