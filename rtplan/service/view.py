@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
@@ -29,6 +30,50 @@ POLICY_LIVE = (
 )
 
 
+class Work:
+    """Counts what is being reckoned, so that the program ends only when nothing is.
+
+    Threads that are in the midst of compiled code when Python ends would end it by an abort.
+    """
+
+    def __init__(self) -> None:
+        self._none = threading.Condition()
+        self._count, self._over = 0, False
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold while something is reckoned; raises RuntimeError after `end`."""
+        with self._none:
+            if self._over:
+                raise RuntimeError("The server stops.")
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._none:
+                self._count -= 1
+                self._none.notify_all()
+
+    def end(self) -> None:
+        """Begin nothing more, and wait for what has begun."""
+        with self._none:
+            self._over = True
+            self._none.wait_for(lambda: self._count == 0)
+
+
+class ViewServer(LoopbackServer):
+    """A server that, when it is closed, waits for the planes that are being reckoned."""
+
+    def __init__(self, desk: Desk, *, port: int = 0) -> None:
+        self.work = desk.work
+        super().__init__(desk.answer, port=port)
+
+    def server_close(self) -> None:
+        """Close, and let no thread go on reckoning."""
+        super().server_close()
+        self.work.end()
+
+
 def serve(folder: Path, *, port: int = 0) -> LoopbackServer:
     """Return a server, ready to run, that shows a finished run.
 
@@ -49,8 +94,9 @@ def serve(folder: Path, *, port: int = 0) -> LoopbackServer:
     provenance = manifest_of(folder)
     case = read_case(folder)
     desk = Desk(folder, case, stage_of(case.patient, case.spreads), provenance)
+    server = ViewServer(desk, port=port)
     threading.Thread(target=desk.warm, daemon=True).start()
-    return LoopbackServer(desk.answer, port=port)
+    return server
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,16 +113,20 @@ class Desk:
         What can be shown of it.
     provenance : mapping
         The manifest.
+    work : Work
+        Counts what is being reckoned.
     """
 
     folder: Path
     case: Case
     stage: Stage
     provenance: Mapping[str, Any]
+    work: Work = field(default_factory=Work)
 
     def warm(self) -> None:
         """Make ready what the page asks for first, while the browser still starts."""
-        self._told  # noqa: B018 - kept once made
+        with suppress(RuntimeError), self.work.one():
+            self._told  # noqa: B018 - kept once made
 
     def answer(self, request: Request) -> Response:
         """Answer one request that holds the token; a form is none of ours."""
@@ -89,7 +139,8 @@ class Desk:
             f"/{PAGE}": self._report,
         }
         if request.path in pages:
-            return pages[request.path](request)
+            with self.work.one():
+                return pages[request.path](request)
         return _file(request.path)
 
     def _page(self, request: Request) -> Response:
