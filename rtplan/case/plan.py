@@ -9,42 +9,44 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from rtplan import pipeline, resources
-from rtplan.case import export, tables
-from rtplan.case.archive import write_case
+from rtplan import pipeline
+from rtplan.case import export
 from rtplan.case.assemble import clinical_steps, with_margins
-from rtplan.case.curves import curves_of
-from rtplan.case.manifest import DataFile, Manifest, records, versions
 from rtplan.case.outfolder import refuse_occupied, whole
 from rtplan.case.plan_findings import (
     as_given,
     boost_finding,
     cover_findings,
     delivery_findings,
+    gamma_finding,
     limit_findings,
     loss_findings,
 )
+from rtplan.case.plan_report import write_report
 from rtplan.case.plan_settings import PlanSettings
-from rtplan.case.rendering import DOCUMENT, PAGE, content_of, rendered
-from rtplan.case.run import Place, as_plain, as_plain_outputs, inputs_of, read
+from rtplan.case.run import Place, read
 from rtplan.domain import Beam, ClinicalPlan, Dose, Finding, Grid, Patient, Record
 from rtplan.domain.nomenclature import EXTERNAL
 from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.protocol import Protocol, load_protocol
-from rtplan.errors import DoseError
+from rtplan.errors import DicomError, DoseError
 from rtplan.imaging.contour import mask_on
-from rtplan.io import rtdose_write, rtplan, rtplan_delivery
+from rtplan.io import header as hd
+from rtplan.io import rtdose, rtdose_write, rtplan, rtplan_delivery
 from rtplan.io.patient_write import identity_of
 from rtplan.planning.apertures import beams_of, head_of
 from rtplan.planning.around import dose_grid
 from rtplan.planning.boost import boosted, raise_boost
 from rtplan.planning.deliverable import DeliverSettings, deliverable
-from rtplan.planning.device import one_thread, threads
+from rtplan.planning.device import one_thread
 from rtplan.planning.machine import load_machine
+from rtplan.planning.mimic import denied, wished
 from rtplan.planning.optimise import Outcome, optimise
 from rtplan.planning.prepare import Prepared, prepare, prescribed
+from rtplan.planning.robust import RECALCULATED, Robust, evaluate, robust_findings
+from rtplan.planning.second import calculated_by, other_than, second_opinion
+from rtplan.planning.solved import aims_for, solved
 from rtplan.planning.warnings import warnings_of
-from rtplan.report.discretion import discreet
 from rtplan.steps.estimate_outcome import EstimateOutcome
 from rtplan.steps.evaluate_protocol import EvaluateProtocol
 from rtplan.steps.optimise_plan import named
@@ -63,6 +65,7 @@ class Made:
     delivered: ClinicalPlan | None
     findings: tuple[Finding, ...]
     records: tuple[Record, ...]
+    promised: Dose | None = None
 
 
 def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None) -> Patient:
@@ -87,6 +90,7 @@ def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None
     RtplanError
         If the input cannot be planned on or the out folder cannot be made; then nothing was written.
     """
+    other_than(settings.algorithm)  # an unknown one is refused before anything is reckoned
     protocol = with_margins(load_protocol(settings.protocol), settings.margins)
     refuse_occupied(place.out, overwrite=place.overwrite)
     say("Read")
@@ -98,7 +102,8 @@ def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None
             action="supply images that show the skin all round.",
         )
     prepared = prepare(patient, protocol, settings.means)
-    made = make(prepared, protocol, settings, say)
+    promised = promise(prepared, patient, settings)
+    made = make(prepared, protocol, settings, say, patient=patient, promised=promised)
     absent = prescribed(patient, protocol)[1]
     patient = patient.with_notices(*warnings_of(prepared, made.outcome, absent))
     patient = replace(
@@ -109,23 +114,69 @@ def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None
     )
     with whole(place.out, overwrite=place.overwrite) as folder:
         say("Write, read back and calculate what was written")
-        patient = _written(folder, patient, prepared, made)
+        patient, beams = _written(folder, patient, prepared, made, settings.algorithm)
         say("Evaluate")
         ledger = Ledger()
         patient = judged(patient, protocol, prepared, made, ledger)
-        _report(folder, patient, place, settings, ledger)
+        if settings.second:
+            patient = checked(patient, prepared, beams, settings.algorithm)
+        if settings.robust is not None:
+            patient = in_scenarios(patient, prepared, beams, settings.robust)
+        write_report(folder, patient, place, settings, ledger)
     return patient
 
 
-def make(prepared: Prepared, protocol: Protocol, settings: PlanSettings, say: Say) -> Made:
-    """Return the plan of a task: fluences, then the boost's climb."""
+def promise(prepared: Prepared, patient: Patient, settings: PlanSettings) -> Dose | None:
+    """Return the dose to be mimicked on the planned grid; None where none is asked for.
+
+    Raises
+    ------
+    DicomError
+        If it is no RTDOSE, or of another patient.
+    """
+    if settings.mimic is None:
+        return None
+    who = hd.text(hd.read(settings.mimic, tags=("PatientID",)), "PatientID")
+    if who != identity_of(patient).patient_id:
+        raise DicomError(
+            "The dose to be mimicked is of another patient.",
+            where=settings.mimic.name,
+            action="give a dose of the patient in the folder.",
+        )
+    return wished(rtdose.read(settings.mimic).dose, prepared)
+
+
+def make(
+    prepared: Prepared,
+    protocol: Protocol,
+    settings: PlanSettings,
+    say: Say,
+    *,
+    patient: Patient | None = None,
+    promised: Dose | None = None,
+) -> Made:
+    """Return the plan of a task: fluences, then the boost's climb, then leaf positions.
+
+    Parameters
+    ----------
+    prepared, protocol, settings, say
+        As in `plan_case`.
+    patient : Patient, optional
+        Whose contours are varied, where the plan shall serve scenarios.
+    promised : Dose, optional
+        To be mimicked (`promise`).
+    """
     findings: list[Finding] = []
     done: list[Record] = []
     task, asked = prepared.task, settings.optimise
     say(f"Optimise {asked.beams} fields on {prepared.arm} at {asked.grid_mm:g} mm")
     with _timed("OptimisePlan", settings, done):
-        outcome = optimise(task, prepared.image, prepared.body, prepared.engine, asked)
-    if settings.climb_gy > 0.0 and any(t.to == "up_to" for t in task.targets.values()):
+        robust = settings.robust if settings.serve else None
+        if promised is None and robust is None:
+            outcome = optimise(task, prepared.image, prepared.body, prepared.engine, asked)
+        else:
+            outcome = solved(prepared, asked, dose=promised, patient=patient, robust=robust)
+    if promised is None and robust is None and settings.climb_gy > 0.0 and _has_boost(prepared):
         with _timed("RaiseBoost", settings, done):
             outcome, boost = raise_boost(
                 prepared, outcome, asked, furthest_gy=settings.climb_gy, say=lambda text: say(f"  {text}")
@@ -137,9 +188,15 @@ def make(prepared: Prepared, protocol: Protocol, settings: PlanSettings, say: Sa
         machine = load_machine(settings.mlc)
         say(f"Leaf positions of {machine.name} for {'an arc' if settings.arc else 'step and shoot'}")
         with _timed("DeliverPlan", settings, done):
-            leaves = deliverable(prepared, outcome, machine, DeliverSettings(settings.arc), say=say)
+            aims = None if promised is None else aims_for(prepared, promised)
+            how = DeliverSettings(settings.arc)
+            leaves = deliverable(prepared, outcome, machine, how, aims=aims, say=say)
         findings += delivery_findings(leaves, machine)
-    return Made(outcome, leaves, tuple(findings), tuple(done))
+    return Made(outcome, leaves, tuple(findings), tuple(done), promised)
+
+
+def _has_boost(prepared: Prepared) -> bool:
+    return any(target.to == "up_to" for target in prepared.task.targets.values())
 
 
 @contextmanager
@@ -157,12 +214,14 @@ def _before(patient: Patient, protocol: Protocol, settings: PlanSettings) -> tup
     return tuple(s for s in clinical_steps(protocol, settings.case) if type(s).__name__ in left)
 
 
-def _written(folder: Path, patient: Patient, prepared: Prepared, made: Made) -> Patient:
+def _written(
+    folder: Path, patient: Patient, prepared: Prepared, made: Made, name: str
+) -> tuple[Patient, tuple[Beam, ...]]:
     """Write structures and plan, read the plan back, calculate it, write the dose."""
     place = folder / "dicom"
     export.write_dicom(replace(patient, doses={}), place, export.Asked(delivered=made.delivered))
     beams, uid = read_back(place / "RP.dcm", prepared)
-    dose = calculated(patient, prepared, beams)
+    dose = calculated(patient, prepared, beams, name)
     rtdose_write.write(
         dose,
         place / f"RD_{prepared.arm}.dcm",
@@ -170,7 +229,7 @@ def _written(folder: Path, patient: Patient, prepared: Prepared, made: Made) -> 
         plan_uid=uid,
         arm=prepared.arm,
     )
-    return patient.with_doses(**{prepared.arm: dose})
+    return patient.with_doses(**{prepared.arm: dose}), beams
 
 
 def read_back(path: Path, prepared: Prepared) -> tuple[tuple[Beam, ...], str]:
@@ -183,12 +242,10 @@ def read_back(path: Path, prepared: Prepared) -> tuple[tuple[Beam, ...], str]:
     return beams_of(whole, model.name, model.energy_mv, head=head_of(model)), whole.source_uid
 
 
-def calculated(patient: Patient, prepared: Prepared, beams: tuple[Beam, ...]) -> Dose:
+def calculated(patient: Patient, prepared: Prepared, beams: tuple[Beam, ...], name: str = "pencil") -> Dose:
     """Return the dose of beams on the planned arm, on a grid that holds the organs near the targets whole."""
-    grid = whole_grid(patient, prepared)
     with one_thread():
-        dose = prepared.engine.calculate(beams, [prepared.image], prepared.body, grid)[0]
-    return replace(dose, fractions=prepared.task.fractions)
+        return calculated_by(name, prepared, beams, whole_grid(patient, prepared))
 
 
 def whole_grid(patient: Patient, prepared: Prepared) -> Grid:
@@ -208,6 +265,9 @@ def judged(
     own = [*made.findings, *limit_findings(prepared, on_plan), *cover_findings(prepared, on_plan)]
     if made.delivered is not None:
         own += loss_findings(prepared, made.outcome.dose, on_plan)
+    if made.promised is not None:
+        own += denied(prepared, made.promised, on_plan)
+        own.append(gamma_finding("Gamma 2%/2mm given against promised", made.promised, on_plan))
     ledger = ledger or Ledger()
     patient = EvaluateProtocol(protocol, ledger=ledger)(patient)
     patient = EstimateOutcome(protocol, ledger=ledger)(patient)
@@ -216,52 +276,22 @@ def judged(
     return patient.with_findings(*told)
 
 
+def checked(patient: Patient, prepared: Prepared, beams: tuple[Beam, ...], name: str) -> Patient:
+    """Add what the other algorithm gives for the written plan."""
+    dose = _on_planned_grid(patient.doses[prepared.arm], prepared)
+    found, notices = second_opinion(prepared, beams, dose, other_than(name))
+    told = (replace(f, patient=patient.key, arm=prepared.arm) for f in found)
+    return patient.with_findings(*told).with_notices(*notices)
+
+
+def in_scenarios(patient: Patient, prepared: Prepared, beams: tuple[Beam, ...], robust: Robust) -> Patient:
+    """Add what the written plan is worth where the patient lies otherwise or others drew the contours."""
+    results = evaluate(prepared, beams, patient.doses[prepared.arm], patient, robust)
+    told = robust_findings(results, robust, calculated=len(beams) <= RECALCULATED)
+    return patient.with_findings(*(replace(f, patient=patient.key, arm=prepared.arm) for f in told))
+
+
 def _on_planned_grid(dose: Dose, prepared: Prepared) -> Dose:
     from rtplan.imaging.resample import resample
 
     return resample(dose, prepared.leading.mask.grid)
-
-
-def _report(folder: Path, patient: Patient, place: Place, settings: PlanSettings, ledger: Ledger) -> None:
-    """Write findings, volumes, DVHs, page, document and manifest."""
-    manifest = _manifest(place, settings, patient)
-    provenance = as_plain(manifest)
-    told, _ = discreet(patient, {})
-    case = write_case(told, folder)
-    tables.write_curves(curves_of(told, ledger), folder / "dvh", base_gy=case.base_gy)
-    made = rendered(content_of(folder, case, provenance))
-    (folder / PAGE).write_text(made.page, encoding="utf-8")
-    (folder / DOCUMENT).write_bytes(made.document)
-    tables.write_json(folder / "manifest.json", provenance | {"outputs": as_plain_outputs(folder)})
-
-
-def _manifest(place: Place, settings: PlanSettings, patient: Patient) -> Manifest:
-    made = Manifest(
-        schema=1,
-        rtplan_version=version("rtplan"),
-        command="plan",
-        settings=settings.plain(),
-        seed=settings.seed,
-        device=settings.device,
-        threads=threads(),
-        versions=versions(),
-        inputs=inputs_of(place),
-        weights=(),
-        data_files=_data_files(settings),
-        steps=records(patient),
-        outputs=(),
-    )
-    return Manifest.model_validate(discreet(patient, as_plain(made))[1])
-
-
-def _data_files(settings: PlanSettings) -> tuple[DataFile, ...]:
-    asked = (
-        ("protocols", settings.protocol),
-        ("models/beams", settings.machine),
-        ("models/curves", settings.curve),
-        ("models/machines", settings.mlc),
-    )
-    found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
-    return tuple(
-        DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path)) for shelf, path in found
-    )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rtplan import resources
 from rtplan.case.settings import CaseSettings
 from rtplan.errors import UnknownName
 from rtplan.planning.boost import RUNG_GY
 from rtplan.planning.optimise import OptimiseSettings
 from rtplan.planning.prepare import Means
+from rtplan.planning.robust import Robust
 
 #: Beams by the word of the command line: number of equally spaced fields; ``arc``: one arc.
 BEAMS = {"5": 5, "7": 7, "9": 9, "11": 11, "arc": 0}
@@ -41,6 +43,16 @@ class PlanSettings:
         As in `CaseSettings`.
     allow_unverified, risk : bool
         Whether unverified goals, and the protocol's outcome models, drive the plan.
+    algorithm : str
+        Of the reported dose; leaves and fluences are optimised by the pencil beam.
+    second : bool
+        Whether the other algorithm calculates the plan too.
+    robust : Robust or None
+        Setup shifts and contour samples that the plan is evaluated in; None: not.
+    serve : bool
+        Whether the plan is optimised for these scenarios too.
+    mimic : Path or None
+        RTDOSE that the plan shall come near to.
     machine, mlc, curve : str
         Names of beam file, machine limits and density curve.
     model : str
@@ -60,6 +72,11 @@ class PlanSettings:
     margins: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     allow_unverified: bool = False
     risk: bool = False
+    algorithm: str = "pencil"
+    second: bool = True
+    robust: Robust | None = field(default_factory=Robust)
+    serve: bool = False
+    mimic: Path | None = None
     machine: str = "generic_6mv"
     mlc: str = "generic_mlc120"
     curve: str = "matrad_default"
@@ -110,5 +127,8 @@ class PlanSettings:
     def plain(self) -> dict[str, Any]:
         """Return the settings as plain data for the manifest."""
         found = {name: value for name, value in vars(self).items() if not isinstance(value, Mapping)}
-        found = {name: value.name if isinstance(value, Path) else value for name, value in found.items()}
-        return found | {"margins": {name: dict(sides) for name, sides in self.margins.items()}}
+        return found | {
+            "margins": {name: dict(sides) for name, sides in self.margins.items()},
+            "mimic": None if self.mimic is None else resources.sha256(self.mimic),
+            "robust": None if self.robust is None else asdict(self.robust),
+        }

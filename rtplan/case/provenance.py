@@ -66,12 +66,12 @@ def data_files_of(settings: CaseSettings) -> tuple[DataFile, ...]:
         folder = resources.find("models", settings.model).parent
         found.append((f"models/{folder.name}", folder / RESIDUALS))
     return tuple(
-        DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path), **_said(path))
+        DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path), **said(path))
         for shelf, path in found
     )
 
 
-def _said(path: Path) -> dict[str, Any]:
+def said(path: Path) -> dict[str, Any]:
     """Return whether a file's numbers are verified, and their sources, as the file says."""
     plain = tomllib.loads(path.read_text(encoding="utf-8"))
     verified = plain.get("verified")

@@ -19,6 +19,7 @@ SHELVES = {
     "tcp": "models/tcp",
     "beams": "models/beams",
     "curves": "models/curves",
+    "machines": "models/machines",
     "spacer": "models/spacer",
     "kernels": "models/kernels",
 }
@@ -27,7 +28,7 @@ SHELVES = {
 def command(
     words: list[str] = typer.Argument(
         None,
-        metavar="[networks|ntcp|tcp|beams|curves|spacer|kernels] [show NAME]",
+        metavar="[networks|ntcp|tcp|beams|curves|machines|…] [show NAME]",
         help="A kind, and what to show of it.",
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),

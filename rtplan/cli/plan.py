@@ -45,6 +45,23 @@ def command(
         float, typer.Option(help="How far above its prescription the boost is tried, Gy; 0: not.", min=0.0)
     ] = 2.0,
     risk: Annotated[bool, typer.Option("--risk", help="Let the protocol's NTCP models drive too.")] = False,
+    algorithm: Annotated[str, typer.Option(help="Of the reported dose: pencil or cone.")] = "pencil",
+    second: Annotated[
+        bool, typer.Option("--second/--no-second", help="Calculate by the other algorithm too.")
+    ] = True,
+    setup: Annotated[
+        float, typer.Option("--setup", help="Setup error of the scenarios, mm each way and axis; 0: none.")
+    ] = 3.0,
+    contours: Annotated[
+        str, typer.Option(help="Readers' variation as SD,LENGTH in mm (2,15); none is shipped.")
+    ] = "",
+    robust: Annotated[
+        str, typer.Option("--robust", help="Optimise for the scenarios too: worst or expected.")
+    ] = "",
+    mimic: Annotated[
+        Path | None, typer.Option("--mimic", help="RTDOSE (predicted) that the plan shall come near to.")
+    ] = None,
+    mlc: Annotated[str, typer.Option(help="Machine limits (models/machines).")] = "generic_mlc120",
     machine: Annotated[str, typer.Option(help="Beam file (rtplan models beams).")] = "generic_6mv",
     curve: Annotated[str, typer.Option(help="HU to density (rtplan models curves).")] = "matrad_default",
     allow_unverified: Annotated[bool, typer.Option(help="Unverified goals may drive the plan.")] = False,
@@ -63,9 +80,11 @@ def command(
     from rtplan.case.plan import plan_case
     from rtplan.case.plan_settings import PlanSettings
     from rtplan.case.run import Place
-    from rtplan.case.settings import parse_margin
+    from rtplan.case.settings import parse_margin, parse_variation
+    from rtplan.planning.robust import Robust
 
     set_threads(threads)
+    variation = parse_variation(contours) if contours else None
     settings = PlanSettings(
         protocol=protocol,
         beams=beams,
@@ -76,6 +95,12 @@ def command(
         margins=dict(parse_margin(text) for text in margin or ()),
         allow_unverified=allow_unverified,
         risk=risk,
+        algorithm=algorithm,
+        second=second,
+        robust=Robust(setup, variation, robust or "worst", seed) if setup or variation else None,
+        serve=bool(robust),
+        mimic=mimic,
+        mlc=mlc,
         machine=machine,
         curve=curve,
         seed=seed,

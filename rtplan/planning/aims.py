@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -146,6 +146,42 @@ class Aims:
             name: float((dose[self.whole[name]] >= 0.95 * target.dose_gy).double().mean())
             for name, target in self.targets.items()
         }
+
+    def tightened(self, dose: Tensor, near_gy: float) -> Aims | None:
+        """Return the aims with those hard limits heavier and lower to which a dose comes nearer than so much.
+
+        None: it comes to none. Limits that lie far above their reach (impossible ones) are tried no harder
+        than by a fiftieth of their dose.
+        """
+        new, changed = list(self.terms), False
+        for i, (_, limit, excess) in enumerate(self.excesses(dose)):
+            if limit.hard and excess > -near_gy:
+                changed = True
+                new[i] = new[i].heavier(4.0, 1.0 - min((excess + 2.0 * near_gy) / limit.dose_gy, 0.02))
+        return replace(self, terms=tuple(new)) if changed else None
+
+    def redrawn(self, terms: tuple[Term, ...], masks: Mapping[str, Mask]) -> tuple[Term, ...]:
+        """Return the terms with the voxels of targets and organs as they are in other masks on the grid.
+
+        Only voxels that the aims look at count; of a target those that no higher target covers.
+        """
+        grid = next(iter(self.targets.values())).mask.grid
+        places = np.full(grid.shape, -1, dtype=np.int64)
+        places[tuple(self.index.T)] = np.arange(len(self.index))
+        new = list(terms)
+        wanted = [name for name, _, _ in self.organs] + list(self.targets)
+        for i, name in enumerate(wanted):
+            if name not in masks:
+                continue
+            inside = masks[name].array & (places >= 0)
+            if name in self.targets:
+                higher = [
+                    t.mask.array for t in self.targets.values() if t.dose_gy > self.targets[name].dose_gy
+                ]
+                inside &= ~np.any([np.zeros_like(inside), *higher], axis=0)
+            if inside.any():
+                new[i] = replace(terms[i], voxels=torch.as_tensor(places[inside]))
+        return tuple(new)
 
     def sharpened(
         self, terms: tuple[Term, ...], dose: Tensor, *, last: bool

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rtplan.domain import Beam, ClinicalPlan
 from rtplan.errors import DoseError
@@ -20,11 +21,13 @@ from rtplan.planning.machine import Machine
 from rtplan.planning.optimise import Outcome
 from rtplan.planning.prepare import Prepared
 from rtplan.planning.refine import RefineSettings, Static, refine
-from rtplan.planning.scene import mask_at
+from rtplan.planning.scene import Scene, mask_at
 from rtplan.planning.sequence import sequenced
 
 #: Pixel of the convolved maps while leaves are optimised, mm; an arc has many more directions.
 ARC_MAP_MM, FIELD_MAP_MM = 2.5, 2.0
+#: Where the plan, calculated from its leaves, comes so near to a hard limit, leaves are optimised anew.
+NEAR_GY, TRIES = 0.4, 3
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def deliverable(
     machine: Machine,
     settings: DeliverSettings | None = None,
     *,
+    aims: Aims | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> ClinicalPlan:
     """Return a plan of leaf positions that serves the aims of an ideal one.
@@ -66,6 +70,8 @@ def deliverable(
         Limits of leaves, gantry and dose rate.
     settings : DeliverSettings, optional
         Step and shoot by default.
+    aims : Aims, optional
+        Other than those of the task (`rtplan.planning.mimic`).
     say : callable
         Gets a line of text before each part.
 
@@ -83,22 +89,40 @@ def deliverable(
         segments = tuple(sequenced(beam, machine) for beam in outcome.plan.beams)
         layout = Static(segments, machine, task.fractions)
     grid = prepared.leading.mask.grid
-    aims = aims_of(task.targets, task.organs, mask_at(prepared.body, grid), task.fractions)
+    if aims is None:
+        aims = aims_of(task.targets, task.organs, mask_at(prepared.body, grid), task.fractions)
     with one_thread():
         say(f"  {len(layout.beams)} directions, leaves and monitor units by gradients")
         scene = engine.scene([prepared.image], prepared.body, grid, aims.index)
         whole = [np.ones(beam.fluence.mu.shape, bool) for beam in layout.beams]
         spacing = ARC_MAP_MM if settings.arc else FIELD_MAP_MM
         influence = Influence.of(engine, scene, layout.beams, whole, spacing)
-        layout = layout.moved(refine(layout, influence, aims, settings.refine))
-        layout = layout.scaled(_factor(layout, influence, aims))
-        plan = delivered(layout, _labels(prepared, outcome, settings.name))
-        dose = sum(engine.beam_dose(scene, beam)[0] for beam in _beams(plan, prepared))
-        plan = renormalised(plan, aims.factor(torch.as_tensor(dose)))
+        for _ in range(TRIES):
+            layout = layout.moved(refine(layout, influence, aims, settings.refine))
+            layout = layout.scaled(_factor(layout, influence, aims))
+            plan = delivered(layout, _labels(prepared, outcome, settings.name))
+            plan, dose = _normalised(plan, prepared, scene, aims)
+            tight = aims.tightened(dose, NEAR_GY)
+            if tight is None:
+                break
+            say("  a limit is broken or nearly so by the leaves: once more, tighter")
+            aims = tight
     wrong = faults(plan, machine)
     if wrong:
         raise DoseError(f"The plan cannot be delivered: {'; '.join(wrong)}.", where=machine.name)
     return plan
+
+
+def _normalised(
+    plan: ClinicalPlan, prepared: Prepared, scene: Scene, aims: Aims
+) -> tuple[ClinicalPlan, Tensor]:
+    """Return a plan with its leading target at its dose, as its apertures are calculated, and its dose."""
+    engine = prepared.engine
+    with torch.no_grad():
+        doses = [engine.beam_dose(scene, beam)[0] for beam in _beams(plan, prepared)]
+        dose = torch.stack(doses).sum(dim=0)
+    factor = aims.factor(dose)
+    return renormalised(plan, factor), dose * factor
 
 
 def _factor(layout: Static | Arc, influence: Influence, aims: Aims) -> float:

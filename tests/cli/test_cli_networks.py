@@ -119,7 +119,7 @@ def test_a_wrong_hash_is_refused(trained, tiny, capsys):
 def test_the_shelf_is_listed_and_shown(capsys):
     assert leave("models", "--json") == 0
     listed = json.loads(capsys.readouterr().out)["models"]
-    assert set(listed) == {"networks", "ntcp", "tcp", "beams", "curves", "spacer", "kernels"}
+    assert set(listed) == {"networks", "ntcp", "tcp", "beams", "curves", "machines", "spacer", "kernels"}
     assert "synct_mr_pelvis" in listed["networks"]
     assert leave("models", "networks", "show", "synct_mr_pelvis") == 0
     assert "Intended use" in capsys.readouterr().out

@@ -1,12 +1,13 @@
 """rtplan plan: DICOM in, a plan and the dose of the written plan out; refusals leave nothing behind."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rtplan import cli
-from rtplan.domain import Grid, Image, Mask, Patient, Structure
+from rtplan.domain import Grid, Identity, Image, Mask, Patient, Structure
 from rtplan.domain.nomenclature import kind_of
 from rtplan.io import rtdose, rtplan, rtplan_delivery
 from rtplan.io.patient_write import write_patient
@@ -111,13 +112,36 @@ def test_targets_limits_and_boost_are_told(done):
     assert all("QUANTEC" in source and "rtplan design choice" in source for source in limits)
 
 
-def test_an_ideal_plan_is_of_fluence_maps_and_prints_json(folder, tmp_path, capsys):
-    out = tmp_path / "plan"
-    assert leave("plan", folder, *FLAME, *FAST, "--ideal", "--out", out, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert {"findings", "notices", "out"} <= set(told)
+def test_an_ideal_plan_of_fluence_maps_mimics_a_dose_and_tells_what_was_denied(
+    folder, done, tmp_path, capsys
+):
+    out, promised = tmp_path / "plan", done / "dicom" / "RD_CT.dcm"
+    asked = ("plan", folder, *FLAME, *FAST, "--ideal", "--mimic", promised, "--out", out, "--json")
+    assert leave(*asked) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {"findings", "notices", "out"} <= set(printed)
     assert rtplan.read_summary(out / "dicom" / "RP.dcm").ours
-    assert not any("delivered" in f["metric"] for f in told["findings"])
+    told = {(f["structure"], f["metric"]): f for f in printed["findings"]}
+    assert not any("delivered" in metric for _, metric in told)
+    assert abs(told["PTVp_7700", "Mean[Gy] given - promised"]["value"]) < 1.5
+    assert told[None, "Gamma 2%/2mm given against promised"]["value"] > 50.0
+    assert (None, "V95%[%] worst scenario") not in told
+    worst = told["PTVp_7700", "V95%[%] worst scenario"]
+    assert worst["detail"]["shift_mm"] == 3.0
+    assert worst["value"] <= worst["detail"]["as_planned"]
+
+
+def test_a_dose_of_another_patient_is_refused_without_telling_who(folder, done, tmp_path, capsys):
+    other = replace(patient(), identity=Identity(patient_id="SECRET-4711", name="Doe^Jane"))
+    dose = rtdose.read(done / "dicom" / "RD_CT.dcm").dose
+    write_patient(other.with_doses(CT=dose), tmp_path / "other")
+    (promised,) = (tmp_path / "other").glob("RD*.dcm")
+    asked = ("plan", folder, *FLAME, *FAST, "--mimic", promised, "--out", tmp_path / "out")
+    assert leave(*asked) == 1
+    told = capsys.readouterr().err
+    assert "another patient" in told
+    assert "SECRET" not in told
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,12 @@ def no_meterset(ds):
             referenced.BeamMeterset = None
 
 
+def negative_meterset(ds):
+    for referenced in ds.FractionGroupSequence[0].ReferencedBeamSequence:
+        if referenced.ReferencedBeamNumber == 7:
+            referenced.BeamMeterset = -120
+
+
 def set_beam(**values):
     def change(ds):
         for keyword, value in values.items():
@@ -250,6 +256,7 @@ def no_isocentre(ds):
         (no_meterset, "monitor units"),
         (rename_leaves, "MLCX1 is not known"),
         (both_leaves, "leaves along x and along y"),
+        (negative_meterset, "monitor units are negative"),
         (no_weights, "no meterset weights"),
         (no_isocentre, "no isocentre"),
     ],

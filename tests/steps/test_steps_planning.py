@@ -6,7 +6,7 @@ import pytest
 from rtplan import pipeline
 from rtplan.domain import Grid, Image, Mask, Patient, Structure
 from rtplan.domain.nomenclature import kind_of
-from rtplan.dosimetry.protocol import load_protocol
+from rtplan.dosimetry.protocol import Goal, load_protocol
 from rtplan.errors import DoseError, UnknownName
 from rtplan.imaging.contour import mask_on
 from rtplan.planning.optimise import OptimiseSettings
@@ -90,6 +90,41 @@ def test_without_skin_or_target_the_steps_are_left_out() -> None:
 def test_beams_through_a_crop_are_named() -> None:
     made = STEPS[0](patient("External", "PTVp_7700", "GTVp", crop=55))
     assert "BEAM_CROSSES_CROP" in [n.code for n in made.notices]
+
+
+def test_metal_beyond_the_curve_is_said() -> None:
+    made = patient(*REGIONS)
+    hu = made.images["CT"].array.copy()
+    hu[14:26, 24:36, 52:62] = 9000.0
+    made = STEPS[0](made.with_images(CT=Image(GRID, hu)))
+    (notice,) = [n for n in made.notices if n.code == "HU_BEYOND_CURVE"]
+    assert "matrad_default" in notice.message
+
+
+def test_a_limit_that_cannot_be_kept_is_named_with_excess_and_overlap() -> None:
+    strict = FLAME.model_copy(
+        update={
+            "goal": (
+                Goal(
+                    structure="Rectum",
+                    metric="V30Gy[%]",
+                    limit="< 1",
+                    priority=1,
+                    source="test",
+                    verified=True,
+                ),
+            )
+        }
+    )
+    grown = patient(*REGIONS)
+    inside = grown.structure("Rectum").region
+    assert isinstance(inside, Mask)
+    whole = Mask(GRID, inside.array | (REGIONS["PTVp_7700"] & (Y > 5)))
+    made = OptimisePlan(strict, QUICK)(grown.with_structures(Structure("Rectum", "ORGAN", whole)))
+    (notice,) = [n for n in made.notices if n.code == "LIMIT_BROKEN" and "V30Gy" in n.message]
+    assert notice.structure == "Rectum"
+    assert "Gy too high" in notice.message
+    assert "cc of it lie in the targets" in notice.message
 
 
 def test_bad_calls_are_named() -> None:
