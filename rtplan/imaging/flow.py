@@ -279,7 +279,7 @@ def _at(faces: Faces, index: Float) -> Float:
     for axis, part in enumerate(faces):
         shifted = index.T.copy()
         shifted[axis] += 0.5
-        columns.append(ndimage.map_coordinates(part, shifted, order=1, mode="constant"))
+        columns.append(ndimage.map_coordinates(part, shifted, order=1, mode="grid-constant"))
     return np.stack(columns, axis=-1)
 
 

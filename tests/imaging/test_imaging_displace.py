@@ -97,6 +97,7 @@ def test_targets_and_prostate_stay(filled: tuple[Image, dict[str, Structure], In
     assert moved_structure(ptv, inserted, image.grid) is ptv
 
 
+@pytest.mark.slow
 def test_a_thicker_gel_of_the_same_volume_has_a_smaller_footprint() -> None:
     image, structures = pelvis()
     scales = [

@@ -49,6 +49,7 @@ def test_the_checks_are_findings(inserted: tuple[Patient, Inserted]) -> None:
     assert any(n.code == "SPACER_VIRTUAL" for n in inserted[0].notices)
 
 
+@pytest.mark.slow
 def test_a_wall_that_is_not_drawn_is_the_outer_3_mm(before: Patient) -> None:
     bare = replace(before, structures={n: s for n, s in before.structures.items() if n != "Rectal_Wall"})
     after, _ = InsertSpacer(volume_cc=5.0, thickness_mm=8.0, cell_mm=5.0).insert(bare)
@@ -61,6 +62,7 @@ def test_a_torn_wall_is_refused(before: Patient, monkeypatch: pytest.MonkeyPatch
         InsertSpacer(volume_cc=5.0, thickness_mm=8.0, cell_mm=5.0)(before)
 
 
+@pytest.mark.slow
 def test_images_of_another_frame_are_left_out_and_said(before: Patient) -> None:
     mr = before.images["T2w"]
     other = replace(mr, grid=replace(mr.grid, frame_of_reference="1.2.3"))
