@@ -111,8 +111,8 @@ def engine_over_formula(model: BeamModel, side_cm: int) -> Float:
     side, engine = 10.0 * side_cm, ConeEngine(model, load_curve("matrad_default"))
 
     def dose(depth: Float, isocentre: float) -> Float:
-        width = 2 * round((0.6 * side + 90.0) / 3.0)
-        shape = (width, round((isocentre + 100.0) / 3.0) + 2, width)
+        width = 2 * round((0.6 * side + 30.0) / 3.0)
+        shape = (width, round((isocentre + 60.0) / 3.0) + 2, width)
         grid = Grid.axial(shape, (3.0, 3.0, 3.0), (-1.5 * (width - 1), -4.5, -1.5 * (width - 1)))
         inside = np.zeros(grid.shape, bool)
         inside[:, 2:] = True
@@ -175,9 +175,9 @@ def fitted_head(model: BeamModel) -> ExtraFocal:
 def in_tank(model: BeamModel) -> float:
     """Return the engine's dose per MU at the calibration's point, with the model's ``gy_per_mu``."""
     c = model.calibration
-    grid = Grid.axial((100, 110, 100), (3.0, 3.0, 3.0), (-148.5, -28.5, -148.5))
+    grid = Grid.axial((60, 55, 60), (3.0, 3.0, 3.0), (-88.5, -4.5, -88.5))
     inside = np.zeros(grid.shape, bool)
-    inside[:, 10:] = True
+    inside[:, 2:] = True
     water, body = Image(grid, np.where(inside, 0.0, -1000.0)), Mask(grid, inside)
     point = Grid.axial((1, 1, 1), (1.0, 1.0, 1.0), (0.0, c.depth_mm, 0.0))
     beam = open_field((c.field_mm, c.field_mm), (0.0, c.depth_mm, 0.0), mu=1.0)

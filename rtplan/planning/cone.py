@@ -70,7 +70,7 @@ class ConeSettings:
     """
 
     primary: Fineness = Fineness(3.0, 4)
-    scatter: Fineness = Fineness(6.0, 8)
+    scatter: Fineness = Fineness(6.0, 12)
     ray_spacing_mm: float = 3.0
     map_spacing_mm: float = 1.25
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,14 @@ from filelock import FileLock
 
 from rtplan.case.run import Place, run_case
 from rtplan.case.settings import CaseSettings
-from rtplan.domain import Mask, Structure
+from rtplan.domain import Grid, Image, Mask, Structure
 from rtplan.io.datasets.npz import read_npz
 from rtplan.io.nifti import write_labels, write_volume
 from rtplan.io.patient_write import write_patient
 from rtplan.phantom.cohort import make_patient
+from rtplan.planning.beam import load_beam
+from rtplan.planning.commission import predicted
+from rtplan.planning.measured import Measured
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 COARSE = (7.0, 5.0, 5.0)
@@ -106,6 +110,30 @@ def make_openkbp(place: Path, _) -> None:
     (place / first.name).symlink_to(first)
 
 
+def make_water(place: Path, _) -> None:
+    """Write a small tank of water, its surface at y = 0, as NIfTI."""
+    grid = Grid.axial((24, 26, 24), (8.0, 8.0, 8.0), (-92.0, -12.0, -92.0))
+    inside = np.zeros(grid.shape, bool)
+    inside[1:-1, 2:-1, 1:-1] = True
+    place.mkdir()
+    write_volume(Image(grid, np.where(inside, 0.0, -1000.0)), place / "ct.nii.gz")
+
+
+def make_measured(place: Path, _) -> None:
+    """Write the commissioning CSV of a machine: TMR, output factors and one profile."""
+    model = load_beam("generic_6mv")
+    rows = ["quantity,field_mm,depth_mm,offset_mm,value"]
+    for quantity, sides, depths, offsets in (
+        ("tmr", (40.0, 100.0, 200.0), (15.0, 50.0, 100.0, 200.0), (0.0,)),
+        ("output_factor", (40.0, 100.0, 200.0), (100.0,), (0.0,)),
+        ("profile", (100.0,), (100.0,), (0.0, 20.0, 40.0, 46.0, 50.0, 54.0, 60.0)),
+    ):
+        for side, depth, offset in itertools.product(sides, depths, offsets):
+            asked = Measured(np.array([quantity]), *(np.array([x]) for x in (side, depth, offset, 0.0)))
+            rows.append(f"{quantity},{side},{depth},{offset},{predicted(model, asked, 900.0)[0]:.4f}")
+    place.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
 MADE = {
     "patient": make_patient_folder,
     "run": make_run,
@@ -116,6 +144,8 @@ MADE = {
     "prostate": make_prostate,
     "curve": make_curve,
     "openkbp": make_openkbp,
+    "water": make_water,
+    "measured": make_measured,
 }
 
 
