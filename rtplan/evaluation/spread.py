@@ -24,8 +24,8 @@ class Spread:
         Of the patients who have it, sorted, shape (n,), in ``unit``.
     absent : int
         Patients for whom it is not evaluable.
-    missed : int
-        Patients who miss its limit.
+    judged, missed : int
+        Patients whose value was held against its limit, and those who miss it.
     limit : str
         The limit, where there is one.
     """
@@ -38,6 +38,7 @@ class Spread:
     model: str
     values: Float
     absent: int = 0
+    judged: int = 0
     missed: int = 0
     limit: str = ""
 
@@ -76,6 +77,7 @@ def spreads(rows: Iterable[Mapping[str, Any]]) -> tuple[Spread, ...]:
     """
     values: dict[tuple[str, ...], list[float]] = {}
     absent: dict[tuple[str, ...], int] = {}
+    judged: dict[tuple[str, ...], int] = {}
     missed: dict[tuple[str, ...], int] = {}
     limits: dict[tuple[str, ...], str] = {}
     for row in rows:
@@ -85,6 +87,8 @@ def spreads(rows: Iterable[Mapping[str, Any]]) -> tuple[Spread, ...]:
             absent[about] = absent.get(about, 0) + 1
         else:
             held.append(float(row["value"]))
+        if row["verdict"] in ("met", "wish_met", "missed"):
+            judged[about] = judged.get(about, 0) + 1
         if row["verdict"] == "missed":
             missed[about] = missed.get(about, 0) + 1
         if row["limit"]:
@@ -94,6 +98,7 @@ def spreads(rows: Iterable[Mapping[str, Any]]) -> tuple[Spread, ...]:
             **dict(zip(ABOUT, about, strict=True)),
             values=np.sort(np.array(found)),
             absent=absent.get(about, 0),
+            judged=judged.get(about, 0),
             missed=missed.get(about, 0),
             limit=limits.get(about, ""),
         )

@@ -121,14 +121,15 @@ def _goals(found: Sequence[Spread]) -> Block:
             s.arm or "–",
             s.limit,
             str(s.values.size),
-            Cell(str(s.missed), "bad" if s.missed else ""),
+            Cell(str(s.missed), "bad" if s.missed else "") if s.judged else "–",
             str(s.absent),
             *_cells(s),
         )
         for s in goals
     ]
     table = Table(
-        caption="How many patients miss each goal, on each density image.",
+        caption="How many patients miss each goal; where no verdict was given (a plan is judged on the "
+        "image that it was made on, by verified goals), the values alone.",
         head=("Goal", "Arm", "Limit", "n", "missed", "not evaluable", "median", "quartiles"),
         rows=tuple(rows),
         widths=(2.4, 1.1, 1.0, 0.5, 0.7, 0.9, 1.0, 1.7),

@@ -53,7 +53,7 @@ def spread_picture(changes: Sequence[Spread]) -> Picture | None:
     with style():
         figure = empty_figure(WIDTH_MM, height)
         grid = figure.add_gridspec(
-            1, len(panels), left=0.16, right=0.985, wspace=0.75, top=1.0 - 6.0 / height, bottom=10.0 / height
+            1, len(panels), left=0.15, right=0.985, wspace=1.25, top=1.0 - 6.0 / height, bottom=10.0 / height
         )
         for n, (words, rows) in enumerate(panels.items()):
             axes = figure.add_subplot(grid[n])
