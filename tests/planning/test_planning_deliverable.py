@@ -1,5 +1,6 @@
 """Deliverable plans: limits of the machine hold, the written plan is the plan, the loss is small."""
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,22 @@ def test_a_plan_reads_back_as_it_was_written(ideal: Outcome, tmp_path: Path) -> 
             assert q.energy_mv == 6.0
             for kind in ("ASYMX", "ASYMY", "MLCX"):
                 np.testing.assert_allclose(q.openings[kind], p.openings[kind], atol=1e-9)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("arc", [False, True])
+def test_dciodvfy_finds_no_error_in_a_plan_of_leaves(ideal: Outcome, arc: bool, tmp_path: Path) -> None:
+    layout = (
+        arc_from(ideal.plan.beams, MACHINE)
+        if arc
+        else Static(tuple(sequenced(b, MACHINE) for b in ideal.plan.beams), MACHINE, 20)
+    )
+    plan = delivered(layout, Labels("x", {"PTV": 60.0}, 20, 6.0, 1000.0))
+    path = tmp_path / "RP.dcm"
+    rtplan_delivery_write.write(plan, path, identity=Identity(patient_id="x", name="X^Y"), image=IMAGE)
+    done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert not [line for line in done.stderr.splitlines() if "Error" in line or "Warning" in line]
 
 
 def test_monitor_units_are_kept_from_layout_to_plan(ideal: Outcome) -> None:
