@@ -104,7 +104,7 @@ def undecodable(syntax: UID) -> str:
         return ""
     try:
         known = get_decoder(syntax).is_available
-    except NotImplementedError:
+    except NotImplementedError:  # pydicom's answer for a syntax that it has no decoder for
         known = False
     return "" if known else str(syntax.name)
 
