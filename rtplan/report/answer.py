@@ -151,12 +151,14 @@ def _asked(patient: Patient, book: Book) -> str:
             "the density image change dose and risk? That was not reached here."
         )
     made = f" The plan was made on {patient.plan.made_on}." if patient.plan else ""
-    others = listed(book.others) or "no other arm"
+    others = (
+        f"{listed(book.others)} replace nothing but its densities" if book.others else "there is no other arm"
+    )
     base = (
         f"There is no CT, hence no reference: differences to {book.reference} are a spread between methods, "
         "not an error."
         if book.spread
-        else f"{book.reference} is the reference; {others} replace nothing but its densities."
+        else f"{book.reference} is the reference; {others}."
     )
     images = "image" if len(book.arms) == 1 else "images"
     return (
