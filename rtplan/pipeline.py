@@ -27,6 +27,15 @@ class Step(Protocol):
         ...
 
 
+@runtime_checkable
+class Foresees(Protocol):
+    """A step that can tell, without running, which of the things it makes this patient would get."""
+
+    def would_make(self, patient: Patient) -> tuple[str, ...]:
+        """Return names out of ``makes``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Thing:
     """Something that a step can need or make: how to see it, what it is called, who supplies it."""
@@ -70,7 +79,7 @@ def forecast(steps: Sequence[Step], patient: Patient) -> Iterator[tuple[Step, tu
     for step in steps:
         lacks = missing(step, patient, made)
         if not lacks:
-            made |= set(step.makes)
+            made |= set(step.would_make(patient) if isinstance(step, Foresees) else step.makes)
         yield step, lacks
 
 

@@ -69,10 +69,9 @@ def _asked(protocol: Protocol, settings: CaseSettings, ledger: Ledger) -> dict[s
 
 
 def with_margins(protocol: Protocol, margins: Mapping[str, Mapping[str, float]]) -> Protocol:
-    """Return the protocol with the user's margins: each target is derived from the CTV or GTV beside it.
+    """Return the protocol with the user's margins: a target ``PTVx_6000`` grows from ``CTVx_6000``.
 
-    A target ``PTVx_6000`` grows from ``CTVx_6000``, ``CTVx``, ``CTV`` …; which structure it was stands in
-    the notices of the step that derives it.
+    Where that structure is missing the step that derives the target says so and leaves it out.
     """
     derived = {entry.make for entry in protocol.derive}
     added = tuple(

@@ -179,13 +179,15 @@ def _passed_over(stack: Stack, why: str, *, broken: bool = False) -> Notice:
 def same_person(folder: Folder) -> list[Notice]:
     """Return a refusal when the folder holds objects of several patients, or one identifier names two.
 
-    Names and identifiers do not stand in the notice: pseudonyms and one file of each do.
+    Names and identifiers do not stand in the notice: pseudonyms do, and one file of each as its place, apart
+    from the message, since a path may bear a name.
     """
     people = folder.people
     if len(people) > 1:
-        listed = "; ".join(f"{key}: {_kinds(group)}, {group[0].path}" for key, group in people.items())
+        listed = "; ".join(f"{key}: {_kinds(group)}" for key, group in people.items())
         message = f"The folder holds objects of {len(people)} patients ({listed})."
-        return [Notice("PATIENTS_SEVERAL", "refuse", message, ONE_PATIENT, file=str(folder.path))]
+        files = "; ".join(f"{key}: {group[0].path}" for key, group in people.items())
+        return [Notice("PATIENTS_SEVERAL", "refuse", message, ONE_PATIENT, file=files)]
     group = next(iter(people.values()))
     for keyword in ("PatientBirthDate", "PatientSex"):
         said: dict[str, Entry] = {}
@@ -195,8 +197,8 @@ def same_person(folder: Folder) -> list[Notice]:
                 said.setdefault(value, entry)
         if len(said) > 1:
             files = " and ".join(str(entry.path) for entry in list(said.values())[:2])
-            message = f"One PatientID, but {keyword} differs between {files}."
-            return [Notice("PATIENT_CONTRADICTS", "refuse", message, ONE_PATIENT, file=str(folder.path))]
+            message = f"One PatientID, but {keyword} differs between two of its files."
+            return [Notice("PATIENT_CONTRADICTS", "refuse", message, ONE_PATIENT, file=files)]
     return []
 
 

@@ -32,7 +32,7 @@ from rtplan.report.review_page import (
 )
 from rtplan.report.review_pictures import View, alt_of, review_picture, views_of
 from rtplan.report.scene import chosen
-from rtplan.service.loopback import POLICY_ALONE, LoopbackServer, Request, Response, plain
+from rtplan.service.loopback import POLICY_ALONE, Request, Response, plain
 from rtplan.service.review_form import (
     OFFERED_DECISIONS,
     OFFERED_KINDS,
@@ -41,12 +41,13 @@ from rtplan.service.review_form import (
     review_of,
     values_of,
 )
+from rtplan.service.work import Work, WorkingServer
 
 _PICTURE = re.compile(r"/picture/s([0-9]{1,4})-([0-9])\.png")
 _TYPES = {"ORGAN": "organ", "EXTERNAL": "outline of the body"}
 
 
-def serve(folder: Path, *, port: int = 0, reader: str = "") -> LoopbackServer:
+def serve(folder: Path, *, port: int = 0, reader: str = "") -> WorkingServer:
     """Return a server, ready to run, for the review of a finished run.
 
     Parameters
@@ -68,7 +69,7 @@ def serve(folder: Path, *, port: int = 0, reader: str = "") -> LoopbackServer:
     read(folder)
     review_save.demand_writable(folder)
     desk = Desk(run, reader)
-    server = LoopbackServer(desk.answer, port=port)
+    server = WorkingServer(desk.answer, desk.work, port=port)
     desk.form_token = server.form_token
     return server
 
@@ -85,15 +86,22 @@ class Desk:
         Label that stands in the form already.
     form_token : str
         The server's.
+    work : Work
+        Counts the pictures that are being drawn.
     """
 
     run: FinishedRun
     reader: str = ""
     form_token: str = ""
     pictures: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
 
     def answer(self, request: Request) -> Response:
-        """Answer one request that holds the token."""
+        """Answer one request that holds the token; raises RuntimeError once the server closes."""
+        with self.work.one():
+            return self._answer(request)
+
+    def _answer(self, request: Request) -> Response:
         if request.form is not None:
             posts = {"/review": self._save, "/finish": self._finish}
             return posts[request.path](request.form) if request.path in posts else _nothing_here()

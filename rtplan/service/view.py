@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -21,7 +21,8 @@ from rtplan.report.live.cut import cut_of, packed
 from rtplan.report.live.facts import facts_of
 from rtplan.report.live.page import library_files, live_page, own_files
 from rtplan.report.live.stage import Stage, View, stage_of
-from rtplan.service.loopback import POLICY_ALONE, LoopbackServer, Request, Response, plain
+from rtplan.service.loopback import POLICY_ALONE, Request, Response, plain
+from rtplan.service.work import Work, WorkingServer
 
 #: Scripts by nonce alone; styles inline, since BokehJS puts its own into the page; data from here alone.
 POLICY_LIVE = (
@@ -30,51 +31,7 @@ POLICY_LIVE = (
 )
 
 
-class Work:
-    """Counts what is being reckoned, so that the program ends only when nothing is.
-
-    Threads that are in the midst of compiled code when Python ends would end it by an abort.
-    """
-
-    def __init__(self) -> None:
-        self._none = threading.Condition()
-        self._count, self._over = 0, False
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Hold while something is reckoned; raises RuntimeError after `end`."""
-        with self._none:
-            if self._over:
-                raise RuntimeError("The server stops.")
-            self._count += 1
-        try:
-            yield
-        finally:
-            with self._none:
-                self._count -= 1
-                self._none.notify_all()
-
-    def end(self) -> None:
-        """Begin nothing more, and wait for what has begun."""
-        with self._none:
-            self._over = True
-            self._none.wait_for(lambda: self._count == 0)
-
-
-class ViewServer(LoopbackServer):
-    """A server that, when it is closed, waits for the planes that are being reckoned."""
-
-    def __init__(self, desk: Desk, *, port: int = 0) -> None:
-        self.work = desk.work
-        super().__init__(desk.answer, port=port)
-
-    def server_close(self) -> None:
-        """Close, and let no thread go on reckoning."""
-        super().server_close()
-        self.work.end()
-
-
-def serve(folder: Path, *, port: int = 0) -> LoopbackServer:
+def serve(folder: Path, *, port: int = 0) -> WorkingServer:
     """Return a server, ready to run, that shows a finished run.
 
     Parameters
@@ -94,7 +51,7 @@ def serve(folder: Path, *, port: int = 0) -> LoopbackServer:
     provenance = manifest_of(folder)
     case = read_case(folder)
     desk = Desk(folder, case, stage_of(case.patient, case.spreads), provenance)
-    server = ViewServer(desk, port=port)
+    server = WorkingServer(desk.answer, desk.work, port=port)
     threading.Thread(target=desk.warm, daemon=True).start()
     return server
 

@@ -13,6 +13,8 @@ from rtplan.imaging.contour import mask_on
 from rtplan.imaging.margin import expand, intersect, subtract, union
 from rtplan.steps.reference import reference_image
 
+_TARGETS = ("GTV", "CTV", "PTV")
+
 
 @dataclass(frozen=True)
 class AddMargins:
@@ -40,10 +42,22 @@ class AddMargins:
             patient = _follow(patient, rule)
         return patient
 
+    def would_make(self, patient: Patient) -> tuple[str, ...]:
+        """Return ``("target",)`` where a rule that makes a target has all it starts from."""
+        names = {*patient.structures, "External"}
+        for rule in self.protocol.derive:
+            if names.issuperset((*rule.sources, *_cut(rule))):
+                names.add(rule.make)
+        made = (rule.make for rule in self.protocol.derive if rule.make in names)
+        return ("target",) if any(kind_of(name) in _TARGETS for name in made) else ()
+
+
+def _cut(rule: Derive) -> list[str]:
+    return [name for name in (rule.within, rule.minus) if name]
+
 
 def _follow(patient: Patient, rule: Derive) -> Patient:
-    cut = [name for name in (rule.within, rule.minus) if name]
-    lacks = [name for name in (*rule.sources, *cut) if name not in patient.structures]
+    lacks = [name for name in (*rule.sources, *_cut(rule)) if name not in patient.structures]
     if rule.make in patient.structures:
         return patient.with_notices(_notice("STRUCTURE_KEPT", rule, "is there already and is kept as drawn"))
     if lacks:

@@ -112,6 +112,8 @@ def test_an_rt_object_of_another_patient_is_refused_by_both_doors(bare, tmp_path
     assert [n.severity for n in said] == ["refuse"]
     assert kind in said[0].message
     assert "SECRET" not in str(refused.value) + said[0].message
+    assert str(tmp_path) not in refused.value.without_place  # a path may bear a name
+    assert str(tmp_path / "x.dcm") in str(refused.value)
 
 
 def test_a_plan_and_a_dose_of_another_frame_are_left_out(bare, tmp_path):

@@ -8,7 +8,6 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -131,25 +130,6 @@ def test_an_interrupt_ends_it_with_130(viewed_run):
     assert process.returncode == 130
     assert "Stopped." in said
     assert "Traceback" not in said
-
-
-def test_a_server_is_closed_only_when_nothing_is_being_reckoned(viewed_run):
-    """Else compiled code would still run when Python ends, and end it by an abort."""
-    with serve(viewed_run) as server:
-        begun, ended, go_on = threading.Event(), threading.Event(), threading.Event()
-
-        def reckon():
-            with server.work.one():
-                begun.set()
-                go_on.wait(10)
-                ended.set()
-
-        threading.Thread(target=reckon).start()
-        assert begun.wait(10)
-        threading.Timer(0.2, go_on.set).start()
-    assert ended.is_set()
-    with pytest.raises(RuntimeError), server.work.one():
-        pass
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The steps that move and shape volumes: what they add, what they say, and what they refuse."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -225,6 +226,32 @@ def test_derived_structures_follow_the_protocol() -> None:
     np.testing.assert_array_equal(mask_on(within, ct.grid).array, mask_on(target(ct.grid), ct.grid).array)
     rest = AddMargins(protocol(minus="GTV"))(patient).structure("PTV_50")
     assert not (mask_on(rest, ct.grid).array & mask_on(target(ct.grid), ct.grid).array).any()
+
+
+@pytest.mark.parametrize(
+    ("derive", "promised"),
+    [
+        ({}, ("target",)),
+        ({"from": "CTV"}, ()),
+        ({"within": "Prostate"}, ()),
+        ({"within": "External"}, ("target",)),
+    ],
+)
+def test_what_a_dry_run_is_told_of_targets_depends_on_what_the_patient_has(derive, promised) -> None:
+    ct, _ = phantom()
+    patient = Patient(images={"CT": ct}, structures={"GTV": replace(target(ct.grid), kind="ORGAN")})
+    assert AddMargins(protocol(**derive)).would_make(patient) == promised
+    steps = (AddMargins(protocol(**derive)), NeedTarget())
+    assert [lacks for _, lacks in pipeline.forecast(steps, patient)][1] == (() if promised else ("target",))
+
+
+@dataclass(frozen=True)
+class NeedTarget:
+    needs: ClassVar[tuple[str, ...]] = ("target",)
+    makes: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, patient):
+        raise AssertionError("must not run")
 
 
 def with_doses(patient: Patient, **scale: float) -> Patient:
