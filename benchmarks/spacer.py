@@ -1,9 +1,9 @@
 """Who benefits from a spacer: a predictor from geometry against full replanning on a digital cohort.
 
 Two cohorts of digital patients (``train`` to fit, ``study``, which lies outside its ranges, to judge) are
-planned without and with a virtual spacer. One line of JSON per patient is kept under ``out/spacer``: a run
-that stops goes on where it was: ``python benchmarks/spacer.py --patients 40 --processes 2``, later
-``--report``.
+planned without and with a virtual spacer. One line of JSON per patient is kept under ``out/spacer``, or where
+``--cache`` says: a run that stops goes on where it was: ``python benchmarks/spacer.py --patients 39 --plan``,
+later ``--report``.
 """
 
 from __future__ import annotations
@@ -30,31 +30,34 @@ SPACING_ZYX_MM = (3.0, 2.0, 2.0)
 MARGINS_MM = ((3.0, 5.0), (5.0, 5.0), (5.0, 7.0), (7.0, 7.0))
 #: From this number on they are narrow, so that some patients have little to gain.
 NARROW_MM, NARROW_FROM = ((1.0, 5.0), (2.0, 5.0), (3.0, 5.0), (2.0, 3.0)), 23
+#: And then none to the back, so that some have next to nothing to begin with.
+NONE_MM, NONE_FROM = ((0.0, 5.0), (0.0, 3.0)), 36
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--patients", type=int, default=36, help="in each cohort")
+    asked.add_argument("--patients", type=int, default=39, help="in each cohort")
     asked.add_argument("--processes", type=int, default=2)
+    asked.add_argument("--plan", action="store_true", help="only plan: nothing is fitted, judged or written")
     asked.add_argument("--report", action="store_true", help="only fit, judge and write what is there")
-    asked.add_argument("--planner", default="", help="the commit to name, where the rows bear a copy's")
+    asked.add_argument("--cache", type=Path, default=CACHE, help="where the planned patients are kept")
     options = asked.parse_args()
     if not options.report:
-        plan_all(options.patients, options.processes)
-    from spacer_report import write_report
+        plan_all(options.patients, options.processes, options.cache)
+    if not options.plan:
+        from spacer_report import write_report
 
-    commits = sorted({row["commit"] for row in rows()})
-    write_report(rows(), options.planner or ", ".join(commits))
+        write_report(rows(options.cache))
 
 
-def plan_all(patients: int, processes: int) -> None:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    done = {(row["cohort"], row["seed"]) for row in rows()}
+def plan_all(patients: int, processes: int, cache: Path) -> None:
+    cache.mkdir(parents=True, exist_ok=True)
+    done = {(row["cohort"], row["seed"]) for row in rows(cache)}
     commit = commit_now()
     wanted = [(c, s) for s in range(1, patients + 1) for c in COHORTS if (c, s) not in done]
     with ProcessPoolExecutor(processes) as pool:
         for row in pool.map(plan_one, [c for c, _ in wanted], [s for _, s in wanted]):
-            with (CACHE / f"{row['cohort']}.jsonl").open("a", encoding="utf-8") as stream:
+            with (cache / f"{row['cohort']}.jsonl").open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row | {"commit": commit}) + "\n")
             print(row["cohort"], row["seed"], row.get("failed", ""), row.get("seconds", ""), flush=True)
 
@@ -64,15 +67,16 @@ def commit_now() -> str:
     return said.stdout.strip()
 
 
-def rows() -> list[dict[str, Any]]:
+def rows(cache: Path) -> list[dict[str, Any]]:
     found = []
-    for path in sorted(CACHE.glob("*.jsonl")):
+    for path in sorted(cache.glob("*.jsonl")):
         found += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     return found
 
 
 def margins_of(seed: int) -> tuple[float, float]:
-    return (NARROW_MM if seed >= NARROW_FROM else MARGINS_MM)[seed % 4]
+    steps = ((NONE_FROM, NONE_MM), (NARROW_FROM, NARROW_MM), (0, MARGINS_MM))
+    return next(margins[seed % len(margins)] for first, margins in steps if seed >= first)
 
 
 def plan_one(cohort: str, seed: int) -> dict[str, Any]:
@@ -121,14 +125,14 @@ def _planned(cohort: str, seed: int) -> dict[str, Any]:
         for f in findings
         if f.quantity == "value" and f.value is not None
     ]
-    told = {name: found.value for name, found in judged.items()}
+    told = {name: {"baseline": found.baseline, "benefit": found.value} for name, found in judged.items()}
     start, cpu_before = time.perf_counter(), time.process_time()
     before = _near(made.without)
     near_seconds, near_cpu = time.perf_counter() - start, time.process_time() - cpu_before
     steps = [(r.step, round(r.seconds, 2)) for r in (*made.without.history, *made.with_gel.history)]
     return {
         "metrics": metrics,
-        "benefit": told,
+        "rules": told,
         "before": before,
         "after": _near(made.with_gel),
         "gel": {"cc": made.inserted.volume_cc, "mm": made.inserted.thickness_mm},

@@ -105,6 +105,7 @@ def _findings(
             "rule": rule.description,
             "answer": judged.answer,
             "decides": decides,
+            "baseline": judged.baseline,
             "reason": judged.reason,
             "probability": probability,
             "predictor": f"predictor_{predictor.protocol}",

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rtplan.domain import Dose, Finding, Patient
 from rtplan.dosimetry.budget import interval95, lots
-from rtplan.dosimetry.curves import histograms
 from rtplan.dosimetry.dvh import Dvh, value
 from rtplan.dosimetry.extent import is_cut
+from rtplan.dosimetry.ledger import Ledger
 from rtplan.dosimetry.metric import Metric, parse
 from rtplan.dosimetry.outcome import effective_dose, evaluate
 from rtplan.dosimetry.parameters import ParameterSet, load_set
@@ -23,8 +23,9 @@ from rtplan.dosimetry.protocol import Protocol
 from rtplan.dosimetry.radiobiology import eqd2
 from rtplan.dosimetry.risk import source_of
 from rtplan.errors import RtplanError
+from rtplan.planning.answer import Interval, Judged, benefit_of, judge
 from rtplan.planning.gel_samples import PARTS, GelSamples
-from rtplan.planning.spacer import Judged, Rule, benefit_of, judge, translated
+from rtplan.planning.spacer import Rule, translated
 
 Float = NDArray[np.float64]
 STEP = "CompareSpacer"
@@ -78,6 +79,8 @@ class Pair:
         The density image that both were planned on.
     gels : GelSamples or None
         None: no intervals.
+    ledger : Ledger
+        With the DVHs that were made before.
     """
 
     without: Patient
@@ -85,7 +88,7 @@ class Pair:
     doses: tuple[Dose, Dose]
     arm: str
     gels: GelSamples | None = None
-    _made: dict[str, tuple[Dvh, Dvh]] = field(default_factory=dict, repr=False)
+    ledger: Ledger = field(default_factory=Ledger, repr=False)
 
     def cut(self, name: str) -> str | None:
         """Return why nothing is told that is relative to the whole of a structure; None: it is whole."""
@@ -97,15 +100,13 @@ class Pair:
 
     def dvhs(self, name: str) -> tuple[Dvh, Dvh]:
         """Return the DVHs of a structure without and with a gel; raise what keeps them from being made."""
-        if name not in self._made:
-            found = []
-            for patient, dose in zip((self.without, self.with_gel), self.doses, strict=True):
-                made = histograms(patient.structure(name), {"dose": dose})
-                if isinstance(made, RtplanError):
-                    raise made
-                found.append(made["dose"])
-            self._made[name] = found[0], found[1]
-        return self._made[name]
+        found = []
+        for patient, dose in zip((self.without, self.with_gel), self.doses, strict=True):
+            (made,) = self.ledger.histograms([patient.structure(name)], {"dose": dose})
+            if isinstance(made, RtplanError):
+                raise made
+            found.append(made["dose"])
+        return found[0], found[1]
 
 
 def compare(pair: Pair, protocol: Protocol, asked: Asked) -> tuple[tuple[Finding, ...], dict[str, Judged]]:
@@ -266,27 +267,31 @@ def _ruled(
         benefit = benefit_of(rule, 100.0 * before, 100.0 * after)
         return judge(rule, 100.0 * before, benefit, interval, decides=decides), ""
     found = translated(rule, protocol.fractions)
-    if rule.form != "relative" and pair.cut(rule.structure):
-        return judge(rule, None, None, None, decides=decides), found.said
+    said, cut = found.said if found.converted else "", pair.cut(rule.structure)
+    if cut and rule.form != "relative":
+        return judge(rule, None, None, None, decides=decides), said
     try:
-        values = [value(dvh, found.metric).value for dvh in pair.dvhs(rule.structure)]
+        before, after = (value(dvh, found.metric).value for dvh in pair.dvhs(rule.structure))
     except RtplanError:
-        return judge(rule, None, None, None, decides=decides), found.said
-    spread = _spread(pair, rule.structure, found.metric)
-    interval = None
-    if spread is not None and values[0] > 0.0:
-        gains = [benefit_of(rule, values[0], float(after)) for after in spread]
-        interval = interval95(np.array(gains, np.float64))
-    benefit = benefit_of(rule, values[0], values[1])
-    said = found.said if found.converted else ""
-    return judge(rule, values[0], benefit, interval, decides=decides), said
+        return judge(rule, None, None, None, decides=decides), said
+    benefit = benefit_of(rule, before, after)
+    interval = _gains(rule, before, _spread(pair, rule.structure, found.metric))
+    whole = (0.0, before) if cut else None  # of the whole organ it is less
+    return judge(rule, before, benefit, interval, decides=decides, baseline95=whole), said
+
+
+def _gains(rule: Rule, before: float, spread: Float | None) -> Interval | None:
+    """Return the interval of a rule's benefit under the samples of the gel."""
+    if spread is None or before <= 0.0 or rule.form == "baseline":
+        return None
+    return interval95(np.array([benefit_of(rule, before, float(after)) for after in spread], np.float64))
 
 
 def _of_rule(pair: Pair, judged: Judged, said: str) -> Finding:
     rule = judged.rule
     detail = {
         "rule": rule.description, "answer": judged.answer, "decides": judged.decides, "reason": judged.reason,
-        "converted": said, "note": rule.note,
+        "baseline": judged.baseline, "converted": said, "note": rule.note,
     }  # fmt: skip
     kind: dict[str, Any] = {
         "structure": rule.structure, "metric": "SpacerBenefit", "unit": _UNIT[rule.form], "model": rule.name,

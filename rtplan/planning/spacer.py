@@ -1,8 +1,7 @@
-"""Who benefits from a rectal spacer: published rules as data, and what they say of a benefit."""
+"""Who benefits from a rectal spacer: published rules as data, and their doses in another course."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,7 +16,6 @@ from rtplan.errors import ModelError
 SHELF = "models/spacer"
 #: The rule that decides where the user names none.
 DECIDES = "relative_v70_25"
-Answer = Literal["benefits", "does_not", "cannot_tell", "not_evaluable"]
 
 
 class _Strict(BaseModel):
@@ -114,32 +112,6 @@ class Translated:
     said: str
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What one rule says.
-
-    Parameters
-    ----------
-    rule : Rule
-    answer : str
-        ``benefits``, ``does_not``, ``cannot_tell`` or ``not_evaluable``.
-    value : float or None
-        The benefit in the rule's unit.
-    interval95 : tuple or None
-    decides : bool
-        Whether this answer is the patient's.
-    reason : str
-        In words.
-    """
-
-    rule: Rule
-    answer: Answer
-    value: float | None
-    interval95: tuple[float, float] | None
-    decides: bool
-    reason: str
-
-
 def load_gel() -> GelFacts:
     """Read what a gel is."""
     return read_model(GelFacts, resources.find(SHELF, "gel"))
@@ -188,72 +160,16 @@ def translated(rule: Rule, fractions: int) -> Translated:
     return Translated(parse(text), True, said)
 
 
-def judge(
-    rule: Rule,
-    baseline: float | None,
-    benefit: float | None,
-    interval95: tuple[float, float] | None,
-    *,
-    decides: bool,
-) -> Judged:
-    """Return what a rule says of a benefit.
+def read_by(rule: Rule, fractions: int) -> str:
+    """Return what a rule reads in a course of so many fractions, in words by which it is looked up.
 
-    Parameters
-    ----------
-    rule : Rule
-    baseline : float or None
-        The metric without a spacer, %; None: not evaluable.
-    benefit : float or None
-        In the rule's unit (`benefit_of`); None: not evaluable.
-    interval95 : tuple or None
-        Of the benefit; without one there is no telling.
-    decides : bool
-        Whether its answer is the patient's; an unverified rule's is not, unless that was allowed.
-
-    Notes
-    -----
-    *Benefits* where the whole interval reaches the threshold, *does not* where none of it does. A rule on
-    the baseline has no interval.
+    Examples
+    --------
+    >>> read_by(load_rule("relative_v70_25"), 35)
+    'Rectum V64.27Gy[%]@EQD2(3)'
+    >>> read_by(load_rule("delta_ntcp"), 35)
+    'NTCP[%] of rectum_bleeding_g2_quantec2010'
     """
-    nothing = Judged(rule, "not_evaluable", None, None, decides, "there is nothing to compare")
-    if baseline is None:
-        return nothing
-    if rule.baseline_at_least is not None and baseline < rule.baseline_at_least:
-        said = f"{baseline:.2f} % without a spacer is below {rule.baseline_at_least:g} %: nothing to gain"
-        return Judged(rule, "does_not", benefit, interval95, decides, said)
-    if benefit is None:
-        return nothing
-    if rule.form == "baseline":  # of the plan as it is: nothing is compared, nothing drawn
-        told: Answer = "benefits" if benefit >= rule.at_least else "does_not"
-        said = f"{benefit:.2f} {rule.unit}, wanted at least {rule.at_least:g}"
-        return Judged(rule, told, benefit, None, decides, said)
-    if interval95 is None:
-        return Judged(rule, "cannot_tell", benefit, None, decides, "the benefit has no interval")
-    low, high = interval95
-    answer: Answer = "cannot_tell"
-    if low >= rule.at_least:
-        answer = "benefits"
-    elif high < rule.at_least:
-        answer = "does_not"
-    said = f"{benefit:.2f} ({low:.2f} to {high:.2f}) {rule.unit}, wanted at least {rule.at_least:g}"
-    return Judged(rule, answer, benefit, interval95, decides, said)
-
-
-def benefit_of(rule: Rule, without: float, with_gel: float) -> float | None:
-    """Return a rule's benefit from its metric without and with a spacer, % (NTCP too)."""
-    if rule.form == "baseline":
-        return without
-    if rule.form == "absolute":
-        return without - with_gel
-    return 100.0 * (without - with_gel) / without if without > 0.0 else None
-
-
-def verdict(judged: Mapping[str, Judged]) -> Judged:
-    """Return the deciding rule's answer; raise ModelError where none decides."""
-    for found in judged.values():
-        if found.decides:
-            return found
-    raise ModelError(
-        "No rule decides: those asked for are not verified.",
-        action="name a verified rule by --rule, or let it decide by --allow-unverified.",
-    )
+    if rule.metric == "NTCP":
+        return f"NTCP[%] of {rule.model}"
+    return f"{rule.structure} {translated(rule, fractions).metric}"

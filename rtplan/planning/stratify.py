@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,8 +15,9 @@ from rtplan import resources
 from rtplan.dosimetry.budget import interval95
 from rtplan.dosimetry.protocol import Protocol, Source, read_model
 from rtplan.errors import ModelError
+from rtplan.planning.answer import Judged, benefit_of, judge, meets
 from rtplan.planning.nearness import Nearness
-from rtplan.planning.spacer import SHELF, Answer, Judged, Rule, benefit_of, judge
+from rtplan.planning.spacer import SHELF, Rule, read_by
 
 Float = NDArray[np.float64]
 
@@ -84,11 +85,14 @@ class Predictor(BaseModel):
     ----------
     protocol : str
         The only one that it speaks of.
+    fractions : int
+        Of that protocol.
     features : tuple of str
         Columns of ``rows`` that are known before a plan.
     outputs : tuple of str
-        Columns of ``rows`` that two plans gave, by rule: what its metric is without (``…|without``) and with
-        (``…|with``) a gel, %, or its benefit itself (``…|benefit``).
+        Columns of ``rows`` that two plans gave, by what a rule reads (`rtplan.planning.spacer.read_by`): its
+        value without (``…|without``) and with a gel (``…|with``), %, or by how many % of what it was it
+        falls (``…|fall``).
     rows : tuple of tuple of float
         One per patient.
     """
@@ -98,6 +102,7 @@ class Predictor(BaseModel):
     schema_: Annotated[Literal[1], Field(alias="schema")]
     description: str
     protocol: str
+    fractions: int
     features: tuple[str, ...]
     outputs: tuple[str, ...]
     cohort: Cohort
@@ -131,6 +136,8 @@ class Predicted:
 
     Parameters
     ----------
+    fractions : int
+        Of the course.
     draws : mapping of str to ndarray, shape (draws,)
         By output, %.
     best : mapping of str to float
@@ -139,6 +146,7 @@ class Predicted:
         Features that lie outside those of the cohort.
     """
 
+    fractions: int
     draws: Mapping[str, Float]
     best: Mapping[str, float]
     outside: tuple[str, ...]
@@ -156,7 +164,8 @@ def load_predictor(protocol: Protocol) -> Predictor:
     Raises
     ------
     ModelError
-        If there is none: a prediction speaks of the plans that it was fitted on only.
+        If there is none, or it is of other fractions: a prediction speaks of the plans that it was fitted on
+        only.
     FormatError
         If the file is not of this form.
     """
@@ -168,7 +177,14 @@ def load_predictor(protocol: Protocol) -> Predictor:
             f"{', '.join(there) or 'none'}.",
             action="plan with and without the spacer: leave --predict out.",
         )
-    return read_model(Predictor, resources.find(SHELF, name))
+    found = read_model(Predictor, resources.find(SHELF, name))
+    if found.fractions != protocol.fractions:
+        raise ModelError(
+            f"The predictor for {protocol.name} is of {found.fractions} fractions, the protocol has "
+            f"{protocol.fractions}.",
+            action="plan with and without the spacer: leave --predict out.",
+        )
+    return found
 
 
 def features_of(predictor: Predictor, seen: Evidence) -> Float:
@@ -197,7 +213,8 @@ def predict(predictor: Predictor, features: Float, *, seed: int = 1, draws: int 
 
     Notes
     -----
-    Ridge regression on standardised features, one output each; nothing falls below 0.
+    Ridge regression on standardised features, one output each; nothing lies below 0, nothing falls by more
+    than all.
     """
     x, y = predictor.table
     rng = np.random.default_rng(seed)
@@ -208,11 +225,13 @@ def predict(predictor: Predictor, features: Float, *, seed: int = 1, draws: int 
         fit = _fitted(x[chosen], y[chosen])
         left = y[unseen] - fit(x[unseen])
         found[n] = fit(features[None])[0] + left[rng.integers(0, len(unseen))]
-    best = np.maximum(_fitted(x, y)(features[None])[0], 0.0)
-    found = np.maximum(found, 0.0)
+    most = [100.0 if name.endswith("|fall") else np.inf for name in predictor.outputs]
+    best = np.clip(_fitted(x, y)(features[None])[0], 0.0, most)
+    found = np.clip(found, 0.0, most)
     low, high = x.min(axis=0), x.max(axis=0)
     far = (features < low - BEYOND * (high - low)) | (features > high + BEYOND * (high - low))
     return Predicted(
+        predictor.fractions,
         {name: found[:, k] for k, name in enumerate(predictor.outputs)},
         {name: float(best[k]) for k, name in enumerate(predictor.outputs)},
         tuple(name for name, out in zip(predictor.features, far, strict=True) if out),
@@ -235,33 +254,42 @@ def _fitted(x: Float, y: Float) -> Callable[[Float], Float]:
 def judge_predicted(rule: Rule, predicted: Predicted, *, decides: bool) -> tuple[Judged, float | None]:
     """Return what a rule says of a prediction, and the probability that it is met.
 
-    A patient unlike the cohort gets no answer.
+    A patient unlike the cohort gets no answer; nor does a rule that reads what the cohort does not tell.
     """
-    gains, best = _gains(rule, predicted)
-    if gains is None or best is None:
+    drawn, best = _read(rule, predicted, predicted.draws), _read(rule, predicted, predicted.best)
+    if drawn is None or best is None:
         return judge(rule, None, None, None, decides=decides), None
-    low, high = interval95(gains)
-    answer: Answer = "cannot_tell"
-    if low >= rule.at_least:
-        answer = "benefits"
-    elif high < rule.at_least:
-        answer = "does_not"
-    said = f"predicted {best:.2f} ({low:.2f} to {high:.2f}) {rule.unit}, wanted at least {rule.at_least:g}"
+    first, gains = drawn
+    judged = judge(
+        rule,
+        float(best[0][0]),
+        float(best[1][0]),
+        interval95(gains),
+        decides=decides,
+        baseline95=interval95(first),
+    )
+    judged = replace(judged, reason=f"predicted {judged.reason}")
     if predicted.outside:
-        answer, said = "cannot_tell", f"the patient is unlike the cohort ({', '.join(predicted.outside)})"
-    probability = float(np.mean(gains >= rule.at_least))
-    return Judged(rule, answer, best, (low, high), decides, said), probability
+        said = f"the patient is unlike the cohort ({', '.join(predicted.outside)})"
+        judged = replace(judged, answer="cannot_tell", reason=said)
+    met = [meets(rule, float(b), float(g)) for b, g in zip(first, gains, strict=True)]
+    return judged, float(np.mean(met))
 
 
-def _gains(rule: Rule, predicted: Predicted) -> tuple[Float | None, float | None]:
-    """Return the draws of a rule's benefit, and the best guess; None where the cohort does not tell."""
-    direct, *pair = (f"{rule.name}|{side}" for side in ("benefit", "without", "with"))
-    if direct in predicted.draws:
-        return predicted.draws[direct], predicted.best[direct]
-    if pair[0] not in predicted.draws:
-        return None, None
+def _read(
+    rule: Rule, predicted: Predicted, of: Mapping[str, Float] | Mapping[str, float]
+) -> tuple[Float, Float] | None:
+    """Return a rule's baseline and benefit, %; None where the cohort does not tell them."""
+    words = read_by(rule, predicted.fractions)
+    without, after, fall = (of.get(f"{words}|{side}") for side in ("without", "with", "fall"))
+    if without is None:
+        return None
+    first = np.atleast_1d(without)
+    if rule.form == "relative" and fall is not None:
+        return first, np.atleast_1d(fall)
     if rule.form == "baseline":
-        return predicted.draws[pair[0]], predicted.best[pair[0]]
-    before, after = (predicted.draws[name] for name in pair)
-    gains = [benefit_of(rule, float(b), float(a)) or 0.0 for b, a in zip(before, after, strict=True)]
-    return np.array(gains), benefit_of(rule, *(predicted.best[name] for name in pair))
+        return first, first
+    if after is None:
+        return None
+    pairs = zip(first, np.atleast_1d(after), strict=True)
+    return first, np.array([benefit_of(rule, float(a), float(b)) or 0.0 for a, b in pairs])

@@ -113,11 +113,35 @@ def test_a_rectum_outside_the_dose_is_not_evaluable(pair: Pair) -> None:
     assert one(findings, "Mean[Gy]", "value").verdict == "not_evaluable"
 
 
+def test_each_dvh_is_made_once(pair: Pair) -> None:
+    fresh = Pair(pair.without, pair.with_gel, pair.doses, "CT", pair.gels)
+    compare(fresh, PROTOCOL, asked("relative_v70_25"))
+    first = fresh.dvhs("Rectum")
+    assert all(a is b for a, b in zip(first, fresh.dvhs("Rectum"), strict=True))
+    shared = Pair(pair.without, pair.with_gel, pair.doses, "CT", ledger=fresh.ledger)
+    assert all(a is b for a, b in zip(first, shared.dvhs("Rectum"), strict=True))
+
+
+def test_who_has_next_to_nothing_to_begin_with_does_not_benefit(pair: Pair) -> None:
+    cool = Dose(GRID, np.minimum(pair.doses[0].array, np.float32(60.0)), fractions=35)
+    few = Pair(pair.without, pair.with_gel, (cool, cool), "CT", pair.gels)
+    findings, judged = compare(few, PROTOCOL, asked("relative_v70_25"))
+    assert judged["relative_v70_25"].answer == "does_not"
+    said = one(findings, "SpacerBenefit", "difference", model="relative_v70_25")
+    assert (said.verdict, said.value, said.detail["baseline"]) == ("missed", 0.0, 0.0)
+    assert "below 1 %" in said.detail["reason"]
+
+
 def test_of_a_rectum_that_the_image_cuts_only_what_is_relative_is_told(pair: Pair) -> None:
     small = Image(GRID.crop((2, 0, 0), (12, 60, 12)), np.zeros((10, 60, 12), np.float32))
     cut = Pair(pair.without.with_images(CT=small), pair.with_gel, pair.doses, "CT", pair.gels)
     findings, judged = compare(cut, PROTOCOL, asked("relative_v70_25"))
-    assert judged["relative_v70_25"].answer == "benefits"
+    relative = judged["relative_v70_25"]
+    assert relative.value == pytest.approx(
+        compare(pair, PROTOCOL, asked("relative_v70_25"))[1]["relative_v70_25"].value
+    )
+    assert relative.answer == "cannot_tell"  # of the whole rectum less than 1 % may lie at 70 Gy
+    assert "without a spacer, wanted at least 1" in relative.reason
     assert judged["delta_v55_paetkau"].answer == judged["delta_ntcp"].answer == "not_evaluable"
     (risk,) = [f for f in findings if f.metric == "NTCP"]
     assert "cut by the field of view" in (risk.reason or "")

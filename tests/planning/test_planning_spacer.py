@@ -1,4 +1,4 @@
-"""Rules of who benefits: doses in another course's fractions, thresholds, intervals that straddle them."""
+"""Rules of who benefits, as data: what is on the shelf, doses in another course's fractions."""
 
 from pathlib import Path
 
@@ -6,18 +6,8 @@ import pytest
 
 from rtplan import resources
 from rtplan.dosimetry.radiobiology import eqd2
-from rtplan.errors import FormatError, ModelError, UnknownName
-from rtplan.planning.spacer import (
-    DECIDES,
-    Judged,
-    benefit_of,
-    judge,
-    load_gel,
-    load_rule,
-    rules,
-    translated,
-    verdict,
-)
+from rtplan.errors import FormatError, UnknownName
+from rtplan.planning.spacer import DECIDES, load_gel, load_rule, read_by, rules, translated
 
 RELATIVE = load_rule("relative_v70_25")
 ABSOLUTE = load_rule("delta_v55_paetkau")
@@ -40,41 +30,10 @@ def test_a_dose_keeps_its_meaning_in_other_fractions() -> None:
     assert str(same.metric) == "V70Gy[%]"
 
 
-@pytest.mark.parametrize(
-    ("interval", "answer"),
-    [
-        ((26.0, 40.0), "benefits"),
-        ((25.0, 25.0), "benefits"),
-        ((10.0, 24.9), "does_not"),
-        ((20.0, 30.0), "cannot_tell"),
-    ],
-)
-def test_the_whole_interval_decides(interval: tuple[float, float], answer: str) -> None:
-    assert judge(RELATIVE, 8.0, sum(interval) / 2, interval, decides=True).answer == answer
-
-
-def test_next_to_nothing_cannot_fall_and_no_interval_tells_nothing() -> None:
-    assert judge(RELATIVE, 0.99, 90.0, (80.0, 100.0), decides=True).answer == "does_not"
-    assert judge(RELATIVE, 1.0, 90.0, (80.0, 100.0), decides=True).answer == "benefits"
-    assert judge(ABSOLUTE, 8.0, 5.0, None, decides=True).answer == "cannot_tell"
-    assert judge(ABSOLUTE, 8.0, None, None, decides=True).answer == "not_evaluable"
-    assert judge(RELATIVE, None, None, None, decides=True).answer == "not_evaluable"
-    assert judge(RELATIVE, 0.0, None, None, decides=True).answer == "does_not"
-
-
-def test_benefits_in_the_rules_units() -> None:
-    assert benefit_of(RELATIVE, 8.0, 2.0) == pytest.approx(75.0)
-    assert benefit_of(ABSOLUTE, 8.0, 2.0) == pytest.approx(6.0)
-    assert benefit_of(load_rule("baseline_v55_paetkau"), 8.0, 2.0) == 8.0
-    assert benefit_of(RELATIVE, 0.0, 0.0) is None
-
-
-def test_without_a_deciding_rule_there_is_no_verdict() -> None:
-    said = Judged(RELATIVE, "benefits", 30.0, (26.0, 40.0), False, "")
-    with pytest.raises(ModelError, match="No rule decides"):
-        verdict({"relative_v70_25": said})
-    decided = judge(ABSOLUTE, 8.0, 5.0, (4.0, 6.0), decides=True)
-    assert verdict({"relative_v70_25": said, "delta_v55_paetkau": decided}).answer == "benefits"
+def test_what_a_rule_reads_is_its_structures_metric_in_the_course() -> None:
+    assert read_by(ABSOLUTE, 20) == "Rectum V55Gy[%]"
+    assert read_by(ABSOLUTE, 35) == read_by(load_rule("baseline_v55_paetkau"), 35)
+    assert read_by(RELATIVE, 35) != read_by(RELATIVE.model_copy(update={"structure": "Rectal_Wall"}), 35)
 
 
 def test_unknown_and_broken_rules_are_refused(tmp_path: Path) -> None:
