@@ -35,7 +35,8 @@ WIDTH_MM = 186.0
 CT_WINDOW_HU = (-160.0, 240.0)
 #: Where each line bears its number, seen from the shown point (0: right, 90: down).
 _LABEL_ANGLES_DEG = (0.0, 150.0, 40.0, 215.0, 320.0, 80.0)
-_ISODOSE_DASHES = (DASHES[2], DASHES[3], DASHES[1], DASHES[0], DASHES[4], DASHES[0])
+#: Line styles of isodoses, from low to high.
+ISODOSE_DASHES = (DASHES[2], DASHES[3], DASHES[1], DASHES[0], DASHES[4], DASHES[0])
 _DARK: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="black", alpha=0.55)]
 
 
@@ -148,7 +149,7 @@ def _isodose_lines(axes: Axes, plane: Plane, dose: Float, isodoses: Isodoses) ->
             across, down, np.ma.masked_invalid(dose), levels=[level],
             colors=[ISODOSE_COLOURS[rank]], linewidths=0.9,
         )  # fmt: skip
-        lines.set_linestyle([_ISODOSE_DASHES[rank]])
+        lines.set_linestyle([ISODOSE_DASHES[rank]])
         if rank == 0:
             continue  # the lowest one is told by its dots; at the entrances its numbers would crowd
         angle = np.radians(_LABEL_ANGLES_DEG[rank])
@@ -227,7 +228,7 @@ def key_picture(scene: Scene, with_dose: bool) -> Picture | None:
         entries.append((Line2D([], [], color="#E8E8E8", lw=1.0), "body outline"))
     if with_dose and scene.isodoses is not None:
         for rank, words in enumerate(scene.isodoses.words):
-            line = Line2D([], [], color=ISODOSE_COLOURS[rank], linestyle=_ISODOSE_DASHES[rank], lw=1.4)
+            line = Line2D([], [], color=ISODOSE_COLOURS[rank], linestyle=ISODOSE_DASHES[rank], lw=1.4)
             entries.append((line, words))
     if not entries:
         return None

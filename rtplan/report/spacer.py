@@ -133,10 +133,12 @@ def _rules_block(findings: Sequence[Finding]) -> Block:
         mark = "" if f.verified else " ‡"
         role = "decides" if f.detail["decides"] else "beside"
         value = "n.e." if f.value is None else f"{number(f.value, 2)} {f.unit}"
+        first = f.detail.get("baseline")
         rows.append(
             row(
                 f"{f.model}{mark}",
                 str(f.detail["rule"]),
+                "n.e." if first is None else f"{number(first, 2)} %",
                 value,
                 _interval(f, 2),
                 f"{limit_words(f.limit)} {f.unit}",
@@ -148,10 +150,10 @@ def _rules_block(findings: Sequence[Finding]) -> Block:
     notes += [f"{f.model}: {f.detail['converted']}." for f in findings if f.detail.get("converted")]
     table = Table(
         "What each rule says.",
-        ("Rule", "Asks that", "Benefit", "95 % interval", "Wanted", "Answer", "Role"),
+        ("Rule", "Asks that", "Without a gel", "Benefit", "95 % interval", "Wanted", "Answer", "Role"),
         tuple(rows),
-        (1.5, 2.6, 0.9, 1.2, 0.8, 1.1, 0.7),
-        (2, 3, 4),
+        (1.5, 2.4, 0.8, 0.9, 1.2, 0.8, 1.1, 0.7),
+        (2, 3, 4, 5),
         tuple(notes),
     )
     return Block("rules", "By which rule", tables=(table,))
