@@ -119,9 +119,12 @@ def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None
         ledger = Ledger()
         patient = judged(patient, protocol, prepared, made, ledger)
         if settings.second:
+            say(f"Calculate by the other algorithm ({other_than(settings.algorithm)})")
             patient = checked(patient, prepared, beams, settings.algorithm)
         if settings.robust is not None:
+            say("Evaluate in scenarios")
             patient = in_scenarios(patient, prepared, beams, settings.robust)
+        say("Report")
         write_report(folder, patient, place, settings, ledger)
     return patient
 

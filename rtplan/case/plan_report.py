@@ -11,7 +11,7 @@ from rtplan.case.archive import write_case
 from rtplan.case.curves import curves_of
 from rtplan.case.manifest import DataFile, Manifest, records, versions
 from rtplan.case.plan_settings import PlanSettings
-from rtplan.case.provenance import said
+from rtplan.case.provenance import kernels_of, said
 from rtplan.case.rendering import DOCUMENT, PAGE, content_of, rendered
 from rtplan.case.run import Place, as_plain, as_plain_outputs, inputs_of
 from rtplan.domain import Patient
@@ -62,6 +62,7 @@ def _data_files(settings: PlanSettings) -> tuple[DataFile, ...]:
         ("models/beams", settings.machine),
         ("models/curves", settings.curve),
         ("models/machines", settings.mlc),
+        *kernels_of(settings.machine, "cone" if settings.second else settings.algorithm),
     )
     found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
     found += [find_set(entry.model) for entry in load_protocol(settings.protocol).outcome]

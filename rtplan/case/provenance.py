@@ -18,6 +18,7 @@ from rtplan.dosimetry.wall import load_levels
 from rtplan.errors import OutputError
 from rtplan.learning.residuals import FILE as RESIDUALS
 from rtplan.learning.zoo import load_card
+from rtplan.planning.beam import load_beam
 from rtplan.steps.map_surface import MapSurface
 from rtplan.steps.optimise_plan import OptimisePlan
 
@@ -57,6 +58,7 @@ def data_files_of(settings: CaseSettings) -> tuple[DataFile, ...]:
     asked = [("protocols", settings.protocol)]
     asked += [("models/bulk", arm) for arm in settings.arms if arm in resources.names("models/bulk")]
     asked += [("models/beams", OptimisePlan.machine), ("models/curves", OptimisePlan.curve)]
+    asked += kernels_of(OptimisePlan.machine, settings.algorithm)
     if load_protocol(settings.protocol).site in load_levels(MapSurface.levels).sites:
         asked.append(("models/surface", MapSurface.levels))
     found = [(shelf, resources.find(shelf, name)) for shelf, name in asked]
@@ -69,6 +71,12 @@ def data_files_of(settings: CaseSettings) -> tuple[DataFile, ...]:
         DataFile(path=f"{shelf}/{path.name}", sha256=resources.sha256(path), **said(path))
         for shelf, path in found
     )
+
+
+def kernels_of(machine: str, algorithm: str) -> list[tuple[str, str]]:
+    """Return shelf and name of the kernel that a dose by this algorithm rests on; none for the pencil."""
+    cone = load_beam(machine).cone
+    return [("models/kernels", cone.kernel)] if algorithm == "cone" and cone is not None else []
 
 
 def said(path: Path) -> dict[str, Any]:

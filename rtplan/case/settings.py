@@ -11,6 +11,7 @@ from rtplan.domain.patient import ARMS
 from rtplan.errors import FormatError, UnknownName
 from rtplan.evaluation.arms import GAMMA, Criterion
 from rtplan.imaging.vary import ContourVariation
+from rtplan.planning.algorithm import demand_known
 from rtplan.steps.sample_doses import demand_count
 
 GAS = ("water", "as_reference")
@@ -41,6 +42,8 @@ class CaseSettings:
         Number of equidistant fields.
     grid_mm : float
         Spacing of the dose grid.
+    algorithm : str
+        Of the arms' doses: ``pencil`` or ``cone``; the plan is optimised by the pencil beam.
     allow_unverified : bool
         Let unverified numbers decide verdicts and drive the optimisation.
     tps : str
@@ -70,6 +73,7 @@ class CaseSettings:
     plan_on: str | None = None
     beams: int = 7
     grid_mm: float = 3.0
+    algorithm: str = "pencil"
     allow_unverified: bool = False
     tps: str = "common"
     gamma: tuple[Criterion, ...] = GAMMA
@@ -88,6 +92,7 @@ class CaseSettings:
         if unknown:
             raise UnknownName(f"There is no arm {unknown[0]!r}. Known: {', '.join(ARMS)}.")
         demand_count(self.dose_samples)
+        demand_known(self.algorithm)
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as plain data for the manifest."""
@@ -100,6 +105,7 @@ class CaseSettings:
             "plan_on": self.plan_on,
             "beams": self.beams,
             "grid_mm": self.grid_mm,
+            "algorithm": self.algorithm,
             "allow_unverified": self.allow_unverified,
             "tps": self.tps,
             "gamma": [list(criterion) for criterion in self.gamma],

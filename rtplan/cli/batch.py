@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtplan.cli import DONE, INTERRUPTED, PARTLY
-from rtplan.cli.options import AsJson, Device, Out, Pseudonyms, Quiet, Seed, progress
+from rtplan.cli.options import Algorithm, AsJson, Device, Out, Pseudonyms, Quiet, Seed, progress
 from rtplan.cli.stopping import stoppable
 from rtplan.errors import FormatError
 
@@ -44,6 +44,7 @@ def command(
     margin: Annotated[list[str] | None, typer.Option(help="NAME=MM or NAME=L,R,A,P,S,I.")] = None,
     beams: Annotated[int, typer.Option(help="Equidistant fields.", min=1, max=36)] = 7,
     grid_mm: Annotated[float, typer.Option(help="Dose grid, mm.", min=1.0, max=12.0)] = 3.0,
+    algorithm: Algorithm = "pencil",
     gamma: Annotated[list[str] | None, typer.Option(help="PERCENT/MM; may be repeated.")] = None,
     outcome: Annotated[list[str] | None, typer.Option(help="Outcome model beside the protocol's.")] = None,
     gas: Annotated[str, typer.Option(help="Gas inside the body: water or as_reference.")] = "water",
@@ -87,6 +88,7 @@ def command(
         plan_on=plan_on,
         beams=beams,
         grid_mm=grid_mm,
+        algorithm=algorithm,
         allow_unverified=allow_unverified,
         tps=tps,
         gamma=tuple(dict.fromkeys(parse_gamma(text) for text in gamma)) if gamma else CaseSettings.gamma,

@@ -13,6 +13,7 @@ from rtplan.cli.options import AsJson, Device, Threads, print_json, set_threads
 if TYPE_CHECKING:
     from rtplan.domain import Beam, Dose, Image, Mask, Notice
     from rtplan.domain.delivery import ClinicalPlan
+    from rtplan.domain.notice import Severity
     from rtplan.planning.beam import BeamModel
     from rtplan.planning.cone import ConeEngine
     from rtplan.planning.engine import Engine
@@ -194,7 +195,7 @@ def _clinical(plan: Path, model: BeamModel) -> tuple[tuple[Beam, ...], list[Noti
 
     delivered = rtplan_delivery.read(plan)
     beams = beams_of(delivered, model.name, model.energy_mv, head=head_of(model))
-    return beams, [*_ideal(model), *_unmapped(delivered, model)]
+    return beams, [*_ideal(delivered, model), *_unmapped(delivered, model)]
 
 
 def _demand_inside(beams: tuple[Beam, ...], body: Mask) -> None:
@@ -217,19 +218,24 @@ def _engine(name: str, model: BeamModel, curve: str, device: str) -> Engine | Co
     return algorithm(name, model, load_curve(curve), device)
 
 
-def _ideal(model: BeamModel) -> list[Notice]:
+def _ideal(plan: ClinicalPlan, model: BeamModel) -> list[Notice]:
     """Return what is left out where jaws and leaves of a clinical plan were turned into maps."""
     from rtplan.domain import Notice
-    from rtplan.planning.beam import Collimation
+    from rtplan.planning.apertures import NEVER, left_out
 
-    if model.collimation != Collimation():
+    missing = left_out(plan, model)
+    if not missing:
         return []
     message = (
-        "Jaws and leaves of the plan are taken as opaque, on the machine of the beam file: transmission, "
-        "tongue and groove, leaf ends and head scatter are not calculated."
+        f"Jaws and leaves of the plan are idealised: the beam file {model.name!r} gives nothing of "
+        f"{', '.join(missing)}."
     )
-    action = "read differences between density images; for absolute dose use the planning system."
-    return [Notice("PLAN_APERTURES_IDEAL", "warn", message, action)]
+    action = (
+        "add what was measured to the beam file ([collimation], [collimator_scatter]); without it, read "
+        "differences between density images, and use the planning system for absolute dose."
+    )
+    severity: Severity = "info" if missing == (NEVER,) else "warn"
+    return [Notice("PLAN_APERTURES_IDEAL", severity, message, action)]
 
 
 def _unmapped(plan: ClinicalPlan, model: BeamModel) -> list[Notice]:

@@ -15,6 +15,9 @@ from rtplan.domain import Finding, Notice
 Out = Annotated[Path, typer.Option("--out", help="Folder or file of the results.")]
 Protocol = Annotated[str, typer.Option("--protocol", help="Name (see rtplan protocols) or TOML file.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:0, mps or auto.")]
+Algorithm = Annotated[
+    str, typer.Option("--algorithm", help="Of the arms' doses: pencil, or cone (bone, gas; slower).")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of every draw.")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: all cores.", min=0)]
 Series = Annotated[

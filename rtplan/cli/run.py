@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtplan.cli.options import (
+    Algorithm,
     AsJson,
     Device,
     Out,
@@ -47,6 +48,7 @@ def command(
     contours: Annotated[
         str, typer.Option(help="Readers' variation as SD,LENGTH in mm (2,15); none is shipped.")
     ] = "",
+    algorithm: Algorithm = "pencil",
     allow_unverified: Annotated[bool, typer.Option(help="Unverified numbers may decide.")] = False,
     device: Device = "cpu",
     seed: Seed = 1,
@@ -73,6 +75,7 @@ def command(
         gas=gas,
         plan_on=plan_on,
         margins=dict(parse_margin(text) for text in margin or ()),
+        algorithm=algorithm,
         allow_unverified=allow_unverified,
         tps=tps,
         dose_samples=dose_samples,

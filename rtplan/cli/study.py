@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtplan.cli import DONE, INTERRUPTED, PARTLY
-from rtplan.cli.options import AsJson, Device, Out, Protocol, Pseudonyms, Quiet, Seed
+from rtplan.cli.options import Algorithm, AsJson, Device, Out, Protocol, Pseudonyms, Quiet, Seed
 from rtplan.cli.stopping import stoppable
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def command(
     spacing: Annotated[str, typer.Option(help="Digital: voxels Z,Y,X, mm.")] = "3,2,2",
     beams: Annotated[int, typer.Option(help="Equidistant fields.", min=1, max=36)] = 7,
     grid_mm: Annotated[float | None, typer.Option(help="Dose grid, mm; of the preset without.")] = None,
+    algorithm: Algorithm = "pencil",
     margin: Annotated[list[str] | None, typer.Option(help="NAME=MM or NAME=L,R,A,P,S,I.")] = None,
     gas: Annotated[str, typer.Option(help="Gas inside the body: water or as_reference.")] = "water",
     model: Annotated[str, typer.Option(help="Synthetic CT network.")] = "synct_mr_pelvis",
@@ -95,6 +96,7 @@ def command(
         margins=dict(parse_margin(text) for text in margin or ()),
         beams=beams,
         grid_mm=grid_mm or chosen.grid_mm,
+        algorithm=algorithm,
         allow_unverified=allow_unverified,
         gamma=tuple(dict.fromkeys(parse_gamma(text) for text in gamma)) if gamma else chosen.gamma,
         outcome=tuple(outcome or ()),

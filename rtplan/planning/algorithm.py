@@ -26,8 +26,13 @@ def algorithm(name: str, model: BeamModel, curve: Curve, device: str = "cpu") ->
     DoseError
         If the machine's beam file does not serve it.
     """
+    demand_known(name)
+    return ALGORITHMS[name](model, curve, device)
+
+
+def demand_known(name: str) -> None:
+    """Raise UnknownName unless there is such an algorithm."""
     if name not in ALGORITHMS:
         raise UnknownName(
             f"There is no dose algorithm {name!r}.", action=f"choose one of {', '.join(ALGORITHMS)}."
         )
-    return ALGORITHMS[name](model, curve, device)

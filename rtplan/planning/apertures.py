@@ -53,6 +53,35 @@ def head_of(model: BeamModel) -> Head:
     return Head(model.collimation, model.collimator_scatter)
 
 
+#: What of an aperture a beam file may tell, in words: of every plan, and of those with leaves.
+JAWS = {"jaw_transmission": "transmission through jaws"}
+LEAVES = {
+    "leaf_transmission": "transmission through leaves",
+    "leaf_offset_mm": "the offset of rounded leaf ends",
+    "leaf_end_sigma_mm": "the penumbra of leaf ends",
+}
+#: What no beam file can tell, where there are leaves.
+NEVER = "tongue and groove (never calculated)"
+
+
+def left_out(plan: ClinicalPlan, model: BeamModel) -> tuple[str, ...]:
+    """Return in words what of a plan's apertures is idealised: not calculated, or 0 in the beam file.
+
+    Parameters
+    ----------
+    plan : ClinicalPlan
+        Of jaws alone, or with leaves.
+    model : BeamModel
+        What is known of the machine.
+    """
+    leaves = any(device.kind.startswith("MLC") for beam in plan.beams for device in beam.devices)
+    words = JAWS | LEAVES if leaves else JAWS
+    missing = [told for name, told in words.items() if not getattr(model.collimation, name)]
+    if model.collimator_scatter is None and model.extra_focal is None:
+        missing.append("head scatter against the jaws' opening")
+    return (*missing, *([NEVER] if leaves else []))
+
+
 @dataclass(frozen=True)
 class ApertureSettings:
     """How finely apertures become maps.

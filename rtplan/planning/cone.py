@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from rtplan.planning import raytrace
 from rtplan.planning.beam import BeamModel, ConeModel, Spectrum
 from rtplan.planning.density import Curve
 from rtplan.planning.device import device as find_device
-from rtplan.planning.geometry import frame_of
+from rtplan.planning.geometry import frame_of, sectors
 from rtplan.planning.kernel import Part, load_kernel
 from rtplan.planning.raster import gaussian_spread, map_axes, pixel_edges, pixel_radii
 from rtplan.planning.scene import (
@@ -67,12 +68,16 @@ class ConeSettings:
         Spacing of the primary rays in the isocentre plane, and of the planes across them.
     map_spacing_mm : float
         Pixel of the fluence maps in the isocentre plane.
+    sector_deg : float
+        Beams that turn by no more than this (an arc's) share one direction of their kernels, the mean one;
+        fluence and attenuation are each beam's own.
     """
 
     primary: Fineness = Fineness(3.0, 4)
     scatter: Fineness = Fineness(6.0, 12)
     ray_spacing_mm: float = 3.0
     map_spacing_mm: float = 1.25
+    sector_deg: float = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +195,13 @@ class ConeEngine:
         side = part.fineness.voxel_mm
         box = box_of(scene, side, self._threads)
         cones = directions(part.fineness.cells)
-        source = torch.stack([self._freed(scene, box, b, m, part) for b, m in zip(beams, mu, strict=True)])
+        along = np.stack([frame_of(beam, self.model.sad_mm).axes[2] for beam in beams])
+        runs = sectors(along, self.settings.sector_deg)
+        freed = ((self._freed(scene, box, beams[n], mu[n], part) for n in run) for run in runs)
+        source = torch.stack([reduce(torch.add, ones) for ones in freed])
         rate = tensor(np.array(part.kernel.rate_per_mm), self._like)
-        weight = tensor(self._weights(beams, box.grid, part.kernel, cones), self._like)
+        mean = np.stack([along[run].sum(axis=0) for run in runs])
+        weight = tensor(self._weights(mean, box.grid, part.kernel, cones), self._like)
         left = carried(box.density, source, weight, rate, cones, np.full(3, side))
         index = box.grid.to_index(scene.points.detach().cpu().numpy().astype(np.float64))
         place = (2.0 * index[:, ::-1] + 1.0) / np.array(box.grid.shape[::-1]) - 1.0
@@ -212,17 +221,17 @@ class ConeEngine:
             -1, *box.grid.shape
         )
 
-    def _weights(self, beams: Sequence[Beam], grid: Grid, kernel: Part, cones: Directions) -> Float:
-        """Return which part of each beam's source goes into each direction, shape (H, 2, K, B).
+    def _weights(self, along: Float, grid: Grid, kernel: Part, cones: Directions) -> Float:
+        """Return which part of each source goes into each direction, shape (H, 2, K, B).
 
-        Each beam's parts add up to 1.
+        Each source's parts add up to 1; ``along``, shape (B, 3), are the directions of their beams.
         """
         to_box = np.linalg.inv(grid.affine[:3, :3])
         whole = np.array(kernel.weight).sum(axis=1)
         columns = []
-        for beam in beams:
-            along = to_box @ frame_of(beam, self.model.sad_mm).axes[2]
-            cosine = cones.samples @ (along / np.linalg.norm(along))
+        for one in along:
+            towards = to_box @ one
+            cosine = cones.samples @ (towards / np.linalg.norm(towards))
             mean = (kernel.per_angle(cosine) * cones.share[:, None, :]).sum(axis=-1)
             columns.append(mean * (whole / mean.sum(axis=(1, 2)))[:, None, None])
         return np.moveaxis(np.stack(columns), (0, 1), (3, 2))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rtplan.domain import Beam, Fluence
-from rtplan.planning.engine import Engine, Reach, Spreader, apply
+from rtplan.planning.engine import Engine, Spreader
 from rtplan.planning.geometry import frame_of
+from rtplan.planning.reading import Reading
 from rtplan.planning.scene import Scene
 
 
@@ -68,13 +69,12 @@ class Influence:
     open_ : tuple of ndarray of bool
         The open pixels of each.
     parts : tuple
-        Reach, spreader and horn of each beam.
+        Reading, spreader and horn of each beam.
     """
 
     beams: tuple[Beam, ...]
     open_: tuple[NDArray[np.bool_], ...]
-    parts: tuple[tuple[Reach, Spreader, Tensor], ...]
-    threads: int
+    parts: tuple[tuple[Reading, Spreader, Tensor], ...]
 
     @classmethod
     def of(
@@ -88,9 +88,12 @@ class Influence:
         """Trace every beam once; the fluence may then change as often as one likes."""
         with torch.no_grad():
             reaches = [engine.reach(scene, beam, map_spacing_mm) for beam in beams]
-            pairs = zip(reaches, beams, strict=True)
-            parts = tuple((r, *engine.spreader(r.at_v, r.at_u, b.fluence)) for r, b in pairs)
-        return cls(tuple(beams), tuple(open_), parts, torch.get_num_threads())
+            threads = torch.get_num_threads()
+            parts = tuple(
+                (Reading.of(r, threads), *engine.spreader(r.at_v, r.at_u, b.fluence))
+                for r, b in zip(reaches, beams, strict=True)
+            )
+        return cls(tuple(beams), tuple(open_), parts)
 
     @property
     def count(self) -> int:
@@ -110,8 +113,8 @@ class Influence:
     def dose(self, rasters: Sequence[Tensor]) -> Tensor:
         """Return the dose of rasters at the points on the first image, Gy, shape (n,)."""
         doses = [
-            apply(reach, spreader(raster * horn), self.threads)[0]
-            for (reach, spreader, horn), raster in zip(self.parts, rasters, strict=True)
+            reading(spreader(raster * horn))
+            for (reading, spreader, horn), raster in zip(self.parts, rasters, strict=True)
         ]
         return torch.stack(doses).sum(dim=0)
 

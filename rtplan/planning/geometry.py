@@ -75,6 +75,31 @@ def frame_of(beam: Beam, sad_mm: float) -> BeamFrame:
     return BeamFrame(source, axes, sad_mm)
 
 
+def sectors(along: Float, width_deg: float) -> list[list[int]]:
+    """Return runs of neighbouring directions, none further from the first of its run than a width.
+
+    Parameters
+    ----------
+    along : ndarray, shape (n, 3)
+        Unit vectors, in the order of the gantry's turn.
+    width_deg : float
+        0: only directions that are the same come together.
+
+    Examples
+    --------
+    >>> sectors(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]), 5.0)
+    [[0, 1], [2]]
+    """
+    chord = 2.0 * math.sin(math.radians(min(width_deg, 180.0)) / 2.0) + 1e-6
+    runs: list[list[int]] = []
+    for n, one in enumerate(along):
+        if runs and np.linalg.norm(one - along[runs[-1][0]]) <= chord:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return runs
+
+
 def _about_z(degrees: float) -> Float:
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])

@@ -17,7 +17,7 @@ from rtplan.imaging.contour import fraction_on, mask_on
 from rtplan.planning.aims import Organ, Target
 from rtplan.planning.around import centre_of, dose_grid
 from rtplan.planning.beam import load_beam
-from rtplan.planning.density import load_curve
+from rtplan.planning.density import Curve, load_curve
 from rtplan.planning.engine import Engine
 from rtplan.planning.limits import guard, limits_of
 from rtplan.planning.optimise import Task, demand_inside
@@ -96,8 +96,13 @@ class Prepared:
 
     def beyond_curve(self) -> float:
         """Return the part of the body whose HU lie outside the nodes of the density curve."""
-        hu, nodes = self.image.array[self.body.array], self.engine.curve.hu
-        return float(((hu < nodes[0]) | (hu > nodes[-1])).mean())
+        return beyond_curve(self.image, self.body, self.engine.curve)
+
+
+def beyond_curve(image: Image, body: Mask, curve: Curve) -> float:
+    """Return the part of a body, a mask on the image's grid, whose HU lie outside the nodes of a curve."""
+    hu = image.array[body.array]
+    return float(((hu < curve.hu[0]) | (hu > curve.hu[-1])).mean())
 
 
 def prescribed(patient: Patient, protocol: Protocol) -> tuple[tuple[TargetDose, ...], tuple[str, ...]]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from rtplan.domain import Beam, Dose, Finding, Grid, Notice
 from rtplan.dosimetry.gamma import GammaSettings, gamma
-from rtplan.errors import DoseError, UnknownName
-from rtplan.planning.algorithm import ALGORITHMS, algorithm
+from rtplan.errors import DoseError
+from rtplan.planning.algorithm import ALGORITHMS, algorithm, demand_known
 from rtplan.planning.prepare import Prepared
 
 STEP = "OptimisePlan"
@@ -19,10 +19,7 @@ GAMMA = GammaSettings(2.0, 2.0, 10.0)
 
 def other_than(name: str) -> str:
     """Return the algorithm that checks another one; raise UnknownName where it is not known."""
-    if name not in ALGORITHMS:
-        raise UnknownName(
-            f"There is no dose algorithm {name!r}.", action=f"choose one of {', '.join(ALGORITHMS)}."
-        )
+    demand_known(name)
     return next(known for known in ALGORITHMS if known != name)
 
 

@@ -91,13 +91,13 @@ def _beyond(prepared: Prepared) -> tuple[Notice, ...]:
     return curve_notices(prepared.beyond_curve(), prepared.engine.curve)
 
 
-def curve_notices(part: float, curve: Curve) -> tuple[Notice, ...]:
-    """Say that so large a part of the body has HU beyond the curve; nothing where it is negligible."""
+def curve_notices(part: float, curve: Curve, arm: str = "") -> tuple[Notice, ...]:
+    """Say that so large a part of the body (on an arm) has HU beyond the curve; nothing where negligible."""
     if part <= BEYOND_CURVE:
         return ()
     message = (
-        f"{100.0 * part:.1f} % of the body have HU outside the nodes of the curve "
-        f"{curve.name} ({curve.hu[0]:g} to {curve.hu[-1]:g}): its end values are taken."
+        f"{100.0 * part:.1f} % of the body{f' on {arm}' if arm else ''} have HU outside the nodes of the "
+        f"curve {curve.name} ({curve.hu[0]:g} to {curve.hu[-1]:g}): its end values are taken."
     )
     action = "look for metal or a wrong rescale in the image, or give a curve that reaches further."
     return (Notice("HU_BEYOND_CURVE", "warn", message, action),)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from rtplan.domain import Mask, Patient, Plan
+from rtplan.domain import Mask, Notice, Patient, Plan
 from rtplan.domain.nomenclature import EXTERNAL
 from rtplan.errors import DoseError, StructureError
 from rtplan.imaging.contour import mask_on
+from rtplan.planning.algorithm import algorithm
 from rtplan.planning.around import dose_grid
 from rtplan.planning.beam import load_beam
-from rtplan.planning.density import load_curve
+from rtplan.planning.density import Curve, load_curve
 from rtplan.planning.device import one_thread
-from rtplan.planning.engine import Engine
+from rtplan.planning.prepare import beyond_curve
+from rtplan.planning.warnings import curve_notices
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,14 @@ class RecalculateArms:
         Name of the density curve.
     device : str
         Computing device.
+    algorithm : str
+        ``pencil``, or ``cone``: a plan optimised and normalised by the pencil beam keeps its monitor units.
     """
 
     grid_mm: float = 3.0
     curve: str = "matrad_default"
     device: str = "cpu"
+    algorithm: str = "pencil"
 
     needs: ClassVar[tuple[str, ...]] = ("arms", "external", "plan")
     makes: ClassVar[tuple[str, ...]] = ("doses",)
@@ -48,12 +53,22 @@ class RecalculateArms:
         machines = {beam.machine for beam in plan.beams}
         if len(machines) != 1:
             raise DoseError(f"The plan's beams are of {len(machines)} machines; one is wanted.")
-        engine = Engine(load_beam(machines.pop()), load_curve(self.curve), self.device)
+        model, curve = load_beam(machines.pop()), load_curve(self.curve)
+        engine = algorithm(self.algorithm, model, curve, self.device)
         with one_thread():
             doses = engine.calculate(plan.beams, images, body, grid)
         fractions = plan.prescription.fractions
         named = zip(patient.arms, doses, strict=True)
-        return patient.with_doses(**{arm: replace(dose, fractions=fractions) for arm, dose in named})
+        made = {arm: replace(dose, fractions=fractions) for arm, dose in named}
+        return patient.with_doses(**made).with_notices(*_beyond(patient, plan.made_on, body, curve))
+
+
+def _beyond(patient: Patient, told: str, body: Mask, curve: Curve) -> list[Notice]:
+    """Return which arms have HU beyond the curve; what the plan was made on was told with the plan."""
+    found: list[Notice] = []
+    for arm in (name for name in patient.arms if name != told):
+        found += curve_notices(beyond_curve(patient.images[arm], body, curve), curve, arm)
+    return found
 
 
 def _targets(patient: Patient, plan: Plan, body: Mask) -> list[Mask]:

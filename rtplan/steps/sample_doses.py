@@ -14,10 +14,10 @@ from rtplan.domain.volume import Source
 from rtplan.errors import DoseError
 from rtplan.imaging.contour import mask_on
 from rtplan.learning.residuals import load_residuals, samples
+from rtplan.planning.algorithm import algorithm
 from rtplan.planning.beam import load_beam
 from rtplan.planning.density import load_curve
 from rtplan.planning.device import one_thread
-from rtplan.planning.engine import Engine
 
 ARM = "SynCT"
 #: Fewer samples do not show a 95 % interval.
@@ -53,6 +53,8 @@ class SampleDoses:
         Name of the density curve.
     device : str
         Computing device.
+    algorithm : str
+        That of the arm's own dose.
 
     Notes
     -----
@@ -67,6 +69,7 @@ class SampleDoses:
     sample_seed: int = 1
     curve: str = "matrad_default"
     device: str = "cpu"
+    algorithm: str = "pencil"
 
     needs: ClassVar[tuple[str, ...]] = ("doses", "plan", "external")
     makes: ClassVar[tuple[str, ...]] = ()
@@ -104,7 +107,8 @@ class SampleDoses:
     def _doses(self, patient: Patient, images: list[Image], body: Mask) -> list[Dose]:
         plan, nominal = patient.plan, patient.doses[ARM]
         assert plan is not None
-        engine = Engine(load_beam(plan.beams[0].machine), load_curve(self.curve), self.device)
+        model, curve = load_beam(plan.beams[0].machine), load_curve(self.curve)
+        engine = algorithm(self.algorithm, model, curve, self.device)
         with one_thread():
             made = engine.calculate(plan.beams, images, body, nominal.grid)
         return [replace(dose, fractions=nominal.fractions) for dose in made]

@@ -9,6 +9,7 @@ from rtplan.dosimetry.protocol import load_protocol
 from rtplan.errors import FormatError, ModelError, StructureError, UnknownName
 from rtplan.imaging.vary import ContourVariation
 from rtplan.steps.estimate_outcome import EstimateOutcome
+from rtplan.steps.recalculate_arms import RecalculateArms
 from rtplan.steps.sample_doses import SampleDoses
 
 PROTOCOL = load_protocol("prostate_boost_flame")
@@ -31,6 +32,16 @@ def test_what_is_asked_reaches_the_steps():
     assert steps[EstimateOutcome].contours == ContourVariation(2.0, 15.0)
     names = [step.__name__ for step in steps]
     assert names.index("RecalculateArms") < names.index("SampleDoses") < names.index("EstimateOutcome")
+
+
+def test_arms_and_samples_are_calculated_by_one_algorithm_and_the_manifest_holds_its_kernel():
+    steps = steps_of(dose_samples=64, algorithm="cone")
+    assert steps[RecalculateArms].algorithm == steps[SampleDoses].algorithm == "cone"
+    asked, plain = (CaseSettings("prostate_boost_flame", algorithm=name) for name in ("cone", "pencil"))
+    kernel = "models/kernels/water_6mv.toml"
+    assert kernel in {file.path for file in data_files_of(asked)}
+    assert kernel not in {file.path for file in data_files_of(plain)}
+    assert asked.plain()["algorithm"] == "cone"
 
 
 def test_what_cannot_be_sampled_is_refused_before_anything_is_reckoned():

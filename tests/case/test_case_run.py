@@ -221,6 +221,8 @@ def test_unknown_names_list_the_known_ones(tmp_path):
         CaseSettings(protocol="x", plan_on="PET")
     with pytest.raises(UnknownName, match="as_reference"):
         CaseSettings(protocol="x", gas="helium")
+    with pytest.raises(UnknownName, match="pencil, cone"):
+        CaseSettings(protocol="x", algorithm="monte")
 
 
 @pytest.mark.parametrize("text", ["PTV", "=5", "PTV=a", "PTV=1,2", "PTV=-3", "PTV=nan"])

@@ -189,12 +189,24 @@ def own_machine(folder: Path, *lines: str) -> Path:
 def test_a_beam_file_by_its_path_that_is_said_to_be_the_machine(
     tank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = own_machine(tmp_path, 'machine_names = [""]', "collimation = {leaf_transmission = 0.01}")
+    own = own_machine(
+        tmp_path,
+        'machine_names = [""]',
+        "collimation = {jaw_transmission = 0.002}",
+        "collimator_scatter = {side_mm = [50.0, 200.0], factor = [0.97, 1.02]}",
+    )
     plan = clinical_plan(tmp_path / "rp.dcm")
     options = ("--plan", plan, "--machine", own, "--grid", 8, "--out", tmp_path / "b.mha", "--json")
     assert call("dose", tank, *options) == DONE
     assert json.loads(capsys.readouterr().out)["notices"] == []
-    field = ("--open-field", "100x100", "--isocentre", "0,100,0", "--machine", own, "--grid", 8)
+    half = own_machine(tmp_path, 'machine_names = [""]', "collimation = {jaw_transmission = 0.002}")
+    again = ("--plan", plan, "--machine", half, "--grid", 8, "--out", tmp_path / "c.mha", "--json")
+    assert call("dose", tank, *again) == DONE
+    (notice,) = json.loads(capsys.readouterr().out)["notices"]
+    assert (notice["code"], notice["severity"]) == ("PLAN_APERTURES_IDEAL", "warn")
+    assert "head scatter" in notice["message"]
+    assert "transmission" not in notice["message"]
+    field = ("--open-field", "100x100", "--isocentre", "0,100,0", "--machine", half, "--grid", 8)
     assert call("dose", tank, *field, "--out", tmp_path / "a.mha") == DONE
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from rtplan.domain import ClinicalPlan, ControlPoint, DeliveredBeam, Device, FractionGroup
 from rtplan.errors import DoseError
-from rtplan.planning.apertures import ApertureSettings, Head, beams_of, head_of, turned_deg
-from rtplan.planning.beam import Collimation, Output, load_beam
+from rtplan.planning.apertures import NEVER, ApertureSettings, Head, beams_of, head_of, left_out, turned_deg
+from rtplan.planning.beam import Collimation, ExtraFocal, Output, load_beam
 
 RNG = np.random.default_rng(5)
 EDGES = (-40.0, -25.0, -15.0, -7.0, -2.0, 3.0, 8.0, 18.0, 40.0)
@@ -239,3 +239,24 @@ def test_what_the_head_knows_comes_from_the_beam_file():
     assert head_of(model) == Head()  # nothing was measured, nothing is assumed
     own = model.model_copy(update={"collimation": Collimation(leaf_transmission=0.01)})
     assert head_of(own).collimation.leaf_transmission == 0.01
+
+
+def test_what_is_idealised_is_named_by_what_the_plan_has_and_the_file_lacks():
+    model = load_beam("generic_6mv")
+    bare, leafy = (plan([point(0, {}), point(1, {})], kind) for kind in ("", "MLCX"))
+    assert left_out(bare, model) == ("transmission through jaws", "head scatter against the jaws' opening")
+    assert len(left_out(leafy, model)) == 6
+    some = model.model_copy(
+        update={"collimation": Collimation(leaf_transmission=0.01, jaw_transmission=0.01)}
+    )
+    told = left_out(leafy, some)
+    assert "transmission through leaves" not in told
+    assert {"the offset of rounded leaf ends", "the penumbra of leaf ends", NEVER} < set(told)
+    whole = {
+        "collimation": Collimation(
+            leaf_transmission=0.01, jaw_transmission=0.003, leaf_offset_mm=0.6, leaf_end_sigma_mm=1.5
+        ),
+        "extra_focal": ExtraFocal(weight=0.08, sigma_mm=18.0),
+    }
+    assert left_out(leafy, model.model_copy(update=whole)) == (NEVER,)
+    assert left_out(bare, model.model_copy(update=whole)) == ()

@@ -149,6 +149,21 @@ def test_beams_add_and_images_are_each_alone() -> None:
     )
 
 
+def test_neighbouring_directions_share_a_kernel_at_little_cost_and_same_ones_at_none() -> None:
+    image, body = cylinder()
+    arc = [modulated(30.0 + 2.0 * n) for n in range(5)]
+    exact, shared = (
+        ConeEngine(MODEL, CURVE, settings=replace(COARSE.settings, sector_deg=width)) for width in (0.0, 8.0)
+    )
+    one, other = (engine.calculate(arc, [image], body, DOSE_GRID)[0].array for engine in (exact, shared))
+    assert not np.array_equal(one, other)
+    np.testing.assert_allclose(other, one, atol=0.005 * one.max())
+    a = modulated(10.0)
+    twice = exact.calculate([a, a], [image], body, DOSE_GRID)[0].array
+    once = exact.calculate([a], [image], body, DOSE_GRID)[0].array
+    np.testing.assert_allclose(twice, 2.0 * once, rtol=1e-5, atol=1e-6)
+
+
 def test_no_more_energy_is_left_than_the_beam_lost() -> None:
     """In the whole body: dose times mass against the energy that the rays lost, per unit of fluence."""
     image, body = cylinder()

@@ -1,5 +1,7 @@
 """OptimisePlan and RecalculateArms on a cylinder: one plan, a dose per arm, notices for what lacks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,9 @@ from rtplan.domain.nomenclature import kind_of
 from rtplan.dosimetry.protocol import Goal, load_protocol
 from rtplan.errors import DoseError, UnknownName
 from rtplan.imaging.contour import mask_on
+from rtplan.planning.beam import load_beam
+from rtplan.planning.cone import ConeEngine
+from rtplan.planning.density import load_curve
 from rtplan.planning.optimise import OptimiseSettings
 from rtplan.steps.optimise_plan import OptimisePlan
 from rtplan.steps.recalculate_arms import RecalculateArms
@@ -125,6 +130,32 @@ def test_a_limit_that_cannot_be_kept_is_named_with_excess_and_overlap() -> None:
     assert notice.structure == "Rectum"
     assert "Gy too high" in notice.message
     assert "cc of it lie in the targets" in notice.message
+
+
+def test_the_arms_are_calculated_by_the_algorithm_asked_for_and_the_history_says_which(done: Patient) -> None:
+    planned = replace(done, doses={}, history=())
+    cone = pipeline.run((RecalculateArms(grid_mm=8.0, algorithm="cone"),), planned)
+    assert [(r.step, r.settings["algorithm"]) for r in cone.history] == [("RecalculateArms", "cone")]
+    plan, images = done.plan, [done.images[arm] for arm in done.arms]
+    assert plan is not None
+    engine = ConeEngine(load_beam("generic_6mv"), load_curve("matrad_default"))
+    body = mask_on(done.structure("External"), GRID)
+    wanted = engine.calculate(plan.beams, images, body, cone.doses["CT"].grid)
+    for arm, dose in zip(done.arms, wanted, strict=True):
+        np.testing.assert_allclose(cone.doses[arm].array, dose.array, atol=1e-4)
+    pencil = RecalculateArms(grid_mm=8.0)(planned).doses["CT"].array
+    assert 0.1 < float(np.abs(pencil - cone.doses["CT"].array).max()) < 15.0
+    with pytest.raises(UnknownName, match="pencil, cone"):
+        RecalculateArms(algorithm="monte")(planned)
+
+
+def test_hu_beyond_the_curve_are_said_of_the_other_arms_too(done: Patient) -> None:
+    hu = done.images["CTpop"].array.copy()
+    hu[14:26, 24:36, 52:62] = 9000.0
+    made = RecalculateArms(grid_mm=8.0)(replace(done, notices=()).with_images(CTpop=Image(GRID, hu)))
+    (notice,) = made.notices
+    assert notice.code == "HU_BEYOND_CURVE"
+    assert "on CTpop" in notice.message
 
 
 def test_bad_calls_are_named() -> None:
