@@ -68,7 +68,7 @@ class _Read(torch.autograd.Function):
         return apply(reading.reach, maps, reading.threads)[0]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return ctx.reading.back(gradient), None
 
