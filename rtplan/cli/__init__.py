@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "outcome": "rtplan.cli.outcome",
     "dvh": "rtplan.cli.dvh",
     "dose": "rtplan.cli.dose",
+    "predict-dose": "rtplan.cli.predict_dose",
     "plan": "rtplan.cli.plan",
     "spacer": "rtplan.cli.spacer",
     "phantom": "rtplan.cli.phantom",

@@ -27,26 +27,14 @@ def command(
 
     Example: rtplan train models/synct_mr_pelvis/train.toml --out out/synct
     """
-    from rtplan.case.dose_training import train_dose_from
     from rtplan.case.training import train_from
-    from rtplan.learning.dose_settings import DoseSettings
-    from rtplan.learning.settings import load_settings, parse, task_of
-    from rtplan.planning import device as devices
+    from rtplan.learning.settings import load_settings, task_of
 
     set_threads(threads)
     if task_of(settings) == "dose":
         if fold is not None:
             raise ModelError("A dose network has no folds.", action="leave --fold out.")
-        dose_plan = parse(settings, DoseSettings)
-        folder = out or Path("out") / dose_plan.name
-        path = train_dose_from(
-            dose_plan,
-            folder,
-            resume=resume,
-            device=str(devices.device(device)),
-            begin_with=begin_with,
-            report=progress(quiet),
-        )
+        path = _dose(settings, out, cache, resume, (device, begin_with, quiet))
     else:
         if device != "cpu" or begin_with is not None:
             raise ModelError(
@@ -57,3 +45,38 @@ def command(
         folder = out or Path("out") / plan.name
         path = train_from(plan, folder, cache=cache, resume=resume, report=progress(quiet))
     typer.echo(f"The network and its card: {path}")
+
+
+def _dose(
+    settings: Path, out: Path | None, cache: Path | None, resume: bool, rest: tuple[str, str | None, bool]
+) -> Path:
+    """Train a dose network, of the head and neck or of the prostate's boost by the settings' site."""
+    from rtplan.case.boost_training import train_boost_from
+    from rtplan.case.dose_training import train_dose_from
+    from rtplan.learning.boost_settings import BoostSettings
+    from rtplan.learning.dose_settings import DoseSettings
+    from rtplan.learning.settings import parse, site_of
+    from rtplan.planning import device as devices
+
+    device, begin_with, quiet = rest
+    if site_of(settings) == "prostate":
+        if device != "cpu":
+            raise ModelError("A boost network is learned on the CPU.", action="leave --device out.")
+        plan = parse(settings, BoostSettings)
+        return train_boost_from(
+            plan,
+            out or Path("out") / plan.name,
+            cache=cache,
+            resume=resume,
+            begin_with=begin_with,
+            report=progress(quiet),
+        )
+    dose_plan = parse(settings, DoseSettings)
+    return train_dose_from(
+        dose_plan,
+        out or Path("out") / dose_plan.name,
+        resume=resume,
+        device=str(devices.device(device)),
+        begin_with=begin_with,
+        report=progress(quiet),
+    )

@@ -41,11 +41,15 @@ class Form:
         The structures of the DVHs.
     curves : mapping of str to Curve
         DVH by structure name; those that the structure set does not hold are left out.
+    predicted_by : str
+        Name of the network that the dose is a prediction of. Then there is no plan: DoseSummationType says
+        ``PREDICTED``, no RTPLAN is referred to, and description and comments say so in words.
     """
 
     bits: Literal[16, 32] = 32
     structure_set: WrittenSet | None = None
     curves: Mapping[str, Curve] = field(default_factory=lambda: MappingProxyType({}))
+    predicted_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def write(
     identity : Identity
         Patient and study.
     plan_uid : str
-        SOPInstanceUID of the RTPLAN that gives the dose.
+        SOPInstanceUID of the RTPLAN that gives the dose; empty where the dose is predicted.
     arm : str
         Name of the arm; it stands in SeriesDescription. Arms of overridden densities (`BULK`) say
         TissueHeterogeneityCorrection ROI_OVERRIDE.
@@ -94,9 +98,12 @@ def write(
     Raises
     ------
     DoseError
-        If the dose is negative or not finite, or its axes are not at right angles.
+        If the dose is negative or not finite, its axes are not at right angles, or it has neither a plan
+        nor a network that predicted it.
     """
     stamp, form = stamp or md.Stamp(), form or Form()
+    if bool(plan_uid) == bool(form.predicted_by):
+        raise DoseError(f"The dose of arm {arm} is either of a plan or predicted; not both, not neither.")
     bits = form.bits
     array = dose.array.astype(np.float64)
     if not np.isfinite(array).all() or array.min() < 0:
@@ -113,7 +120,8 @@ def write(
     uid = stamp.uid("RTDOSE", arm, dose.kind)
     series_uid = stamp.uid("series", "RTDOSE", arm, dose.kind)
     header = md.start("RTDOSE", identity, stamp, series_uid=series_uid, sop_uid=uid)
-    header.SeriesDescription = md.clipped(f"rtplan dose {arm} {dose.kind}", 64)
+    told = " predicted" if form.predicted_by else ""
+    header.SeriesDescription = md.clipped(f"rtplan dose {arm} {dose.kind}{told}", 64)
     _place(header, dose.grid)
     _meaning(header, dose, plan_uid, arm in BULK)
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -124,7 +132,8 @@ def write(
     header.PixelData = stored.astype(f"<u{bits // 8}").tobytes()
     header["PixelData"].VR = "OW"
     error = float(np.abs((stored * scaling).astype(np.float32) - dose.array).max())
-    header.ImageComments = f"{md.RESEARCH_ONLY}; {bits} bits: stored values are true to {error:.2g} Gy"
+    by = f"PREDICTED by the network {form.predicted_by}, NOT PLANNED; " if form.predicted_by else ""
+    header.ImageComments = f"{by}{md.RESEARCH_ONLY}; {bits} bits: stored values are true to {error:.2g} Gy"
     _curves(header, dose, form)
     md.save(header, path)
     return WrittenDose(path, uid, error)
@@ -175,12 +184,13 @@ def _place(header: Dataset, grid: Grid) -> None:
 def _meaning(header: Dataset, dose: Dose, plan_uid: str, bulk: bool) -> None:
     header.DoseUnits = "GY"
     header.DoseType = "PHYSICAL" if dose.kind == "physical" else "EFFECTIVE"
-    header.DoseSummationType = "PLAN"
+    header.DoseSummationType = "PLAN" if plan_uid else "PREDICTED"
     header.TissueHeterogeneityCorrection = ["IMAGE", "ROI_OVERRIDE"] if bulk else "IMAGE"
-    parts = [MEANING]
+    parts = [MEANING] if plan_uid else [MEANING, "predicted"]
     if dose.kind != "physical":
         parts.append(dose.kind)
     if dose.fractions is not None:
         parts.append(f"{dose.fractions} fx")
     header.DoseComment = md.clipped("; ".join(parts), 64)
-    header.ReferencedRTPlanSequence = md.sequence(md.reference(CLASS_UIDS["RTPLAN"], plan_uid))
+    if plan_uid:
+        header.ReferencedRTPlanSequence = md.sequence(md.reference(CLASS_UIDS["RTPLAN"], plan_uid))

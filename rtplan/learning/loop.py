@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rtplan.errors import ModelError, OutputError
 from rtplan.learning import together
+from rtplan.learning.boost_settings import BoostSettings
 from rtplan.learning.dose_settings import DoseSettings
 from rtplan.learning.run import Run, begin, finish, finish_soon, go_on, keep, start_from
 from rtplan.learning.settings import TrainSettings
@@ -35,7 +36,7 @@ class Job(Protocol):
 
 
 def learn(
-    settings: TrainSettings | DoseSettings,
+    settings: TrainSettings | DoseSettings | BoostSettings,
     job: Job,
     out: Path,
     *,

@@ -215,6 +215,14 @@ def task_of(path: Path) -> str:
         return "synct"
 
 
+def site_of(path: Path) -> str:
+    """Return the ``site`` of a ``train.toml``; empty where it names none, or is no TOML."""
+    try:
+        return str(tomllib.loads(path.read_text(encoding="utf-8")).get("site", ""))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return ""
+
+
 def parse(path: Path, kind: type[Kind]) -> Kind:
     """Read settings of a kind.
 

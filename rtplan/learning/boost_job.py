@@ -1,0 +1,133 @@
+"""What a boost network learns: samples, losses and the error on the patients that were held out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rtplan.errors import ModelError
+from rtplan.learning import loss, together
+from rtplan.learning.boost import BODY, CHANNELS, INSIDE, BoostCase, boost_channels
+from rtplan.learning.boost_settings import BoostSettings
+from rtplan.learning.predict_boost import HIGH, answer, high_error, predict_boost
+from rtplan.learning.predict_dose import padded
+from rtplan.learning.run import Run
+
+#: Structures whose sorted doses are compared, and so many voxels of each.
+SORTED = ("ptv", "gtv", "Rectum", "Bladder", "Urethra")
+SORTED_MAX = 4096
+_AT = {name: CHANNELS.index(name) for name in SORTED}
+
+
+@dataclass(frozen=True, eq=False)
+class BoostSample:
+    """One sample: channels (1, c, z, y, x) and dose over the gland's (1, 1, z, y, x), both padded."""
+
+    inputs: Tensor
+    dose: Tensor
+
+
+class BoostJob:
+    """Draws samples, says the loss, scores on held-out patients; the loop does the rest.
+
+    Parameters
+    ----------
+    settings : BoostSettings
+        From ``train.toml``.
+    cases, held_out : sequence of BoostCase
+        What is learned from, and what chooses the weights.
+
+    Raises
+    ------
+    ModelError
+        If there is no case, or one without dose.
+    """
+
+    score_name = "validation_percent"
+
+    def __init__(
+        self, settings: BoostSettings, cases: Sequence[BoostCase], held_out: Sequence[BoostCase]
+    ) -> None:
+        if not cases:
+            raise ModelError("There is no patient to train on.", action="check the data of the settings.")
+        for case in (*cases, *held_out):
+            if case.dose is None:
+                raise ModelError("A training patient has no dose.", where=case.name)
+        self.settings = settings
+        self.cases = list(cases)
+        self.held_out = list(held_out)
+
+    def draw(self, step: int) -> tuple[BoostSample, ...]:
+        """Return the batch of a step: each patient once per epoch, in another order, mirrored at random."""
+        places = together.shares(range(self.settings.optimise.batch))
+        whole = self.settings.optimise.batch * together.size()
+        return tuple(self._sample(step * whole + place) for place in places)
+
+    def _sample(self, number: int) -> BoostSample:
+        settings = self.settings
+        epoch, at = divmod(number, len(self.cases))
+        order = np.random.default_rng([settings.seed, epoch, 7]).permutation(len(self.cases))
+        rng = np.random.default_rng([settings.seed, number])
+        case = self.cases[int(order[at])]
+        assert case.dose is not None
+        x, dose = boost_channels(case), torch.from_numpy(case.dose.astype(np.float32))[None]
+        for chance, axis in ((settings.augment.mirror_chance, -1), (settings.augment.upside_chance, -3)):
+            if rng.random() < chance:
+                x, dose = x.flip(axis), dose.flip(axis)
+        pads = padded(x.shape[1:], settings.patch_zyx, rng)
+        return BoostSample(nn.functional.pad(x, pads)[None], nn.functional.pad(dose, pads)[None])
+
+    def loss(self, run: Run, batch: Sequence[BoostSample]) -> tuple[Tensor, dict[str, float]]:
+        """Return what is minimised (the mean over the samples) and its parts in % of the gland's dose."""
+        parts = [
+            self._parts(run, one, place)
+            for place, one in zip(together.shares(range(len(batch))), batch, strict=True)
+        ]
+        total, l1, dvh = (torch.stack(terms).mean() for terms in zip(*parts, strict=True))
+        return total, {"l1_percent": l1.item() * 100.0, "dvh_percent": dvh.item() * 100.0}
+
+    def _parts(self, run: Run, one: BoostSample, turn: int) -> tuple[Tensor, Tensor, Tensor]:
+        plan = self.settings.loss
+        bf16 = self.settings.optimise.precision == "bf16"
+        with torch.autocast(one.inputs.device.type, torch.bfloat16, enabled=bf16):
+            found = answer(run.generator, one.inputs)
+        body, gtv = (one.inputs[:, CHANNELS.index(name)][:, None] for name in (BODY, "gtv"))
+        weight = body * (1.0 + (plan.high - 1.0) * (one.dose >= HIGH)) + plan.boost * gtv
+        l1 = loss.masked_l1(found, one.dose, weight)
+        total, dvh = l1, l1.new_zeros(())
+        if plan.dvh > 0.0 and run.step >= plan.dvh_from:
+            rng = np.random.default_rng([self.settings.seed, run.step, 3 + turn])
+            dvh = sorted_l1(found, one, rng)
+            total = total + plan.dvh * dvh
+        return total, l1.detach(), dvh.detach()
+
+    def validate(self, network: nn.Module) -> float:
+        """Return the mean over the held-out patients of the error where the dose is high, %; NaN without."""
+        errors = []
+        for case in self.held_out:
+            assert case.dose is not None
+            dose = predict_boost(network, case, self.settings.patch_zyx)
+            errors.append(high_error(dose, case.dose.astype(np.float32)))
+        return 100.0 * float(np.mean(errors)) if errors else math.nan
+
+
+def sorted_l1(prediction: Tensor, batch: BoostSample, rng: np.random.Generator) -> Tensor:
+    """Return the mean over the structures of the mean absolute difference of their sorted doses.
+
+    Two doses with the same DVH differ by 0. At most `SORTED_MAX` voxels per structure, drawn anew.
+    """
+    terms = []
+    for name, at in _AT.items():
+        where = torch.nonzero(batch.inputs[0, at].flatten() >= INSIDE.get(name, 0.5), as_tuple=True)[0]
+        if where.numel() == 0:
+            continue
+        if where.numel() > SORTED_MAX:
+            where = where[torch.from_numpy(rng.choice(where.numel(), SORTED_MAX, replace=False))]
+        ours, true = prediction.flatten()[where], batch.dose.flatten()[where]
+        terms.append((ours.sort().values - true.sort().values).abs().mean())
+    return torch.stack(terms).mean() if terms else prediction.new_zeros(())

@@ -1,0 +1,82 @@
+"""Settings of the training of a boost network: a ``train.toml`` with task dose and site prostate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rtplan.learning.boost import CHANNELS
+from rtplan.learning.card import (
+    Frozen,
+    InputSpec,
+    LicenceSpec,
+    Limits,
+    NetworkSpec,
+    OutputSpec,
+    Shape,
+    Triple,
+)
+from rtplan.learning.settings import OptimiseSettings
+
+
+class BoostData(Frozen):
+    """Digital pelves of a population, by their seeds; each is planned once and kept."""
+
+    cohort: Literal["train", "valid", "study"]
+    seed: int
+    patients: int = Field(ge=1)
+
+    @property
+    def words(self) -> str:
+        """What the card says of this source."""
+        last = self.seed + self.patients - 1
+        return f"digital pelves with drawn boosts: cohort {self.cohort}, seeds {self.seed} to {last}"
+
+
+class BoostAugment(Frozen):
+    """Random changes of a training sample: left–right mirror, mirror along the body (beams are coplanar)."""
+
+    mirror_chance: float = Field(0.5, ge=0.0, le=1.0)
+    upside_chance: float = Field(0.5, ge=0.0, le=1.0)
+
+
+class BoostLoss(Frozen):
+    """Weights of the loss.
+
+    Parameters
+    ----------
+    high : float
+        Of a voxel with at least half of the gland's dose, against 1 elsewhere in the body.
+    boost : float
+        Of a voxel of the boost, beside that.
+    dvh, dvh_from : float, int
+        Of the L1 of the sorted doses per structure, and from which step on.
+    """
+
+    high: float = Field(4.0, ge=1.0)
+    boost: float = Field(4.0, ge=0.0)
+    dvh: float = Field(0.0, ge=0.0)
+    dvh_from: int = Field(0, ge=0)
+
+
+class BoostSettings(Frozen):
+    """One training of a boost network; each case comes whole, padded to multiples of ``patch_zyx``."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    name: str
+    task: Literal["dose"]
+    site: Literal["prostate"]
+    seed: int = 1
+    network: NetworkSpec = NetworkSpec()
+    inputs: tuple[InputSpec, ...] = tuple(InputSpec(name=name, kind="anatomy") for name in CHANNELS)
+    outputs: tuple[OutputSpec, ...] = (OutputSpec(name="dose", unit="of the gland's dose", clip=(0.0, 2.0)),)
+    spacing_zyx_mm: Triple
+    patch_zyx: Shape = (16, 16, 16)
+    data: tuple[BoostData, ...]
+    validation: tuple[BoostData, ...] = ()
+    augment: BoostAugment = BoostAugment()
+    loss: BoostLoss = BoostLoss()
+    optimise: OptimiseSettings
+    limits: Limits = Limits()
+    licence: LicenceSpec = LicenceSpec()

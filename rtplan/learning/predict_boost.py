@@ -1,0 +1,94 @@
+"""From the case of a prostate boost to the dose that our planner would reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rtplan.errors import ModelError
+from rtplan.learning.boost import BODY, CHANNELS, PLATE_AT, BoostCase, boost_channels
+from rtplan.learning.card import Shape
+from rtplan.learning.predict_dose import padded
+from rtplan.learning.zoo import Model
+
+SITE = "prostate"
+#: Part of the gland's dose from which on a voxel counts as one of high dose.
+HIGH = 0.5
+
+
+def demand_boost_model(model: Model) -> None:
+    """Raise ModelError unless a network is one for boosts of the prostate, with this version's channels."""
+    card = model.card
+    if card.task != "dose" or card.site != SITE:
+        raise ModelError(f"The network {card.name} is for {card.task} of {card.site}, not for this dose.")
+    if tuple(spec.name for spec in card.inputs) != CHANNELS:
+        raise ModelError(f"The network {card.name} reads other channels than this version makes.")
+
+
+def predicted_gy(model: Model, case: BoostCase, *, tta: bool = True) -> NDArray[np.float32]:
+    """Return the predicted dose of a case, Gy, shape (z, y, x); 0 outside the body.
+
+    It is scaled so that the median of the gland's target outside the boost is its prescription, as the
+    planner normalises.
+    """
+    demand_boost_model(model)
+    relative = predict_boost(model.network, case, model.card.patch_zyx, tta=tta)
+    relative = np.clip(normalised(relative, case), *model.card.outputs[0].clip)
+    return (relative * case.gland_gy).astype(np.float32)
+
+
+def swept_gy(model: Model, case: BoostCase, boosts_gy: tuple[float, ...]) -> list[NDArray[np.float32]]:
+    """Return the predicted doses of a case for other doses of the boost."""
+    return [predicted_gy(model, replace(case, boost_gy=boost), tta=False) for boost in boosts_gy]
+
+
+def predict_boost(
+    network: nn.Module, case: BoostCase, unit_zyx: Shape, *, tta: bool = False
+) -> NDArray[np.float32]:
+    """Return the predicted dose of a case over the gland's, shape (z, y, x); 0 outside the body.
+
+    Parameters
+    ----------
+    unit_zyx : tuple of int
+        The grid is padded to multiples of it.
+    tta : bool
+        Mean over the mirror images (left–right, along the body, and both).
+    """
+    x = boost_channels(case)
+    x = nn.functional.pad(x, padded(x.shape[1:], unit_zyx))[None]
+    network = network.eval()
+    with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16):
+        found = answer(network, x)
+        if tta:
+            for axes in ((-1,), (-3,), (-1, -3)):
+                found = found + answer(network, x.flip(axes)).flip(axes)
+            found = found / 4.0
+    nz, ny, nx = case.labels.shape
+    dose = np.maximum(found[0, 0, :nz, :ny, :nx].float().numpy(), 0.0)
+    return np.where(case.mask(BODY), dose, np.float32(0.0)).astype(np.float32)
+
+
+def answer(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the dose of channels, shape (1, 1, z, y, x): the network says what the open fields lack."""
+    return network(x) + x[:, PLATE_AT : PLATE_AT + 1]
+
+
+def normalised(relative: NDArray[np.float32], case: BoostCase) -> NDArray[np.float32]:
+    """Return a dose with the median of the gland's target, outside the boost where there is such, at 1."""
+    ptv = case.mask("ptv")
+    own = ptv & ~case.mask("gtv")
+    median = float(np.median(relative[own if own.any() else ptv]))
+    if not median > 0.1:
+        raise ModelError("The network predicts next to no dose in the gland's target.", where=case.name)
+    return relative / np.float32(median)
+
+
+def high_error(dose: NDArray[np.float32], planned: NDArray[np.float32]) -> float:
+    """Return the mean absolute error where the planned dose is at least half of the gland's."""
+    high = planned >= HIGH
+    return float(np.abs(dose - planned)[high].mean())
