@@ -236,3 +236,20 @@ def test_several_scalings_are_refused(bare, tmp_path, said):
     path = bare.rtdose(tmp_path / "rd.dcm", stored, change=lambda ds: setattr(ds, "DoseGridScaling", said))
     with pytest.raises(DicomError, match="DoseGridScaling has"):
         rtdose.read(path)
+
+
+def test_a_predicted_dose_names_its_network_and_no_plan(tmp_path):
+    grid = Grid.axial((2, 3, 4), (3.0, 3.0, 3.0), (0.0, 0.0, 0.0), "1.2.3")
+    dose = Dose(grid, np.ones(grid.shape), fractions=35)
+    said = rtdose.Form(predicted_by="net")
+    rtdose.write(dose, tmp_path / "a.dcm", identity=Identity(), plan_uid="", form=said)
+    header = pydicom.dcmread(tmp_path / "a.dcm")
+    assert header.DoseSummationType == "PREDICTED"
+    assert "ReferencedRTPlanSequence" not in header
+    assert header.ImageComments.startswith("PREDICTED by the network net, NOT PLANNED")
+    back = rtdose.read(tmp_path / "a.dcm")
+    assert (back.dose.kind, back.dose.fractions, back.summation) == ("physical", 35, "PREDICTED")
+    for plan, form in (("", None), ("1.2.9", said)):
+        with pytest.raises(DoseError, match="either of a plan or predicted"):
+            rtdose.write(dose, tmp_path / "b.dcm", identity=Identity(), plan_uid=plan, form=form)
+    assert not (tmp_path / "b.dcm").exists()
