@@ -279,6 +279,26 @@ class BeamModel(_Part):
         left = torch.exp(-m * depth)
         return torch.stack([self._risen(depth, beta - m) * (beta * left) for beta in self.beta_per_mm])
 
+    def dose_of(self, depth_mm: Tensor, unit: Tensor) -> Tensor:
+        """Return sum_i w_i(t) unit_i, shape (A, n): what the images share is multiplied before they differ.
+
+        Parameters
+        ----------
+        depth_mm : Tensor, shape (A, n)
+            Radiological depths t in several images.
+        unit : Tensor, shape (I, n)
+            The kernels' responses, the same in all images.
+        """
+        depth = depth_mm.clamp(min=0.0)
+        m, total = self.attenuation_per_mm, torch.zeros_like(depth)
+        for beta, one in zip(self.beta_per_mm, unit, strict=True):
+            rate = beta - m
+            if abs(rate) < 1e-12:
+                total = torch.addcmul(total, depth, one * beta)
+            else:
+                total = torch.addcmul(total, torch.expm1(depth * -rate), one * (-beta / rate))
+        return total * torch.exp(depth * -m)
+
     @staticmethod
     def _risen(depth: Tensor, rate: float) -> Tensor:
         """Return (1 - exp(-rate t)) / rate, which is t where the rate is 0."""

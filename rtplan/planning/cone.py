@@ -213,7 +213,7 @@ class ConeEngine:
         index = np.indices(box.grid.shape).reshape(3, -1).T
         points = points_of(box.grid, index, self._like)
         traced = trace(scene, frame, points, self.settings.ray_spacing_mm, self._threads)
-        depth = raytrace.read_at(traced.depth, traced.rays, traced.uvs, self._threads)
+        depth = raytrace.read_at(traced.sums, traced.rays, traced.uvs, self._threads)
         u, v, s = traced.uvs
         strength = self._fluence_at((u, v), beam.fluence, mu, part.fineness.voxel_mm)
         freed = set_free(self.cone.spectrum, part.coefficient_per_mm, depth)

@@ -161,25 +161,30 @@ class Engine:
         doses = []
         for start in range(0, places.shape[0], raytrace.CHUNK):
             part = slice(start, start + raytrace.CHUNK)
-            reach = Reach(self._weights(traced, part), places[part], at_v, at_u)
-            doses.append(apply(reach, maps, self._threads))
+            depth, scale = self._depth(traced, part)
+            unit = raytrace.sampled(maps, places[part], self._threads) * scale
+            doses.append(self.model.dose_of(depth, unit))
         return torch.cat(doses, dim=1)
 
     def reach(self, scene: Scene, beam: Beam, map_spacing_mm: float | None = None) -> Reach:
         """Trace the rays of a beam through a scene; differentiable in the densities."""
         traced = self._traced(scene, beam)
         places, at_v, at_u = map_axes(traced.uvs[:2], map_spacing_mm or self.settings.map_spacing_mm)
-        return Reach(self._weights(traced, slice(None)), places, at_v, at_u)
+        return Reach(self._weights(traced), places, at_v, at_u)
 
     def _traced(self, scene: Scene, beam: Beam) -> Traced:
         frame = frame_of(beam, self.model.sad_mm)
         return trace(scene, frame, scene.points, self.settings.ray_spacing_mm, self._threads)
 
-    def _weights(self, traced: Traced, part: slice) -> Tensor:
-        u, v, s = (x[part] for x in traced.uvs)
-        depth = raytrace.read_at(traced.depth, traced.rays, (u, v, s), self._threads)
-        scale = self.model.gy_per_mu * (self.model.sad_mm / s) ** 2
+    def _weights(self, traced: Traced) -> Tensor:
+        depth, scale = self._depth(traced, slice(None))
         return (self.model.depth_functions(depth) * scale).transpose(0, 1)
+
+    def _depth(self, traced: Traced, part: slice) -> tuple[Tensor, Tensor]:
+        """Return the radiological depths of points, shape (A, n), and calibration by inverse square, (n,)."""
+        u, v, s = (x[part] for x in traced.uvs)
+        depth = raytrace.read_at(traced.sums, traced.rays, (u, v, s), self._threads)
+        return depth, self.model.gy_per_mu * (self.model.sad_mm / s) ** 2
 
     def maps(self, at_v: Tensor, at_u: Tensor, fluence: Fluence, mu: Tensor | None = None) -> Tensor:
         """Return the fluence convolved with the kernels at the nodes of a map, shape (I, V, U)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rtplan.domain import Grid
+from rtplan.planning.gather import gathered, images_last, worthwhile
 from rtplan.planning.geometry import BeamFrame
 
 #: So many points are worked on at a time: small enough for the processor's cache, large enough for its pipes.
@@ -76,6 +78,8 @@ def sampled(values: Tensor, coordinates: Tensor, threads: int) -> Tensor:
     Tensor, shape (C, n)
     """
     axes, points = coordinates.shape[-1], coordinates.shape[0]
+    if worthwhile(values, axes):
+        return gathered(values, coordinates, threads)
     parts = max(1, min(threads, points))
     missing = -points % parts
     padded = functional.pad(coordinates, (0, 0, 0, missing)) if missing else coordinates
@@ -85,8 +89,8 @@ def sampled(values: Tensor, coordinates: Tensor, threads: int) -> Tensor:
     return found.reshape(parts, values.shape[0], -1).transpose(0, 1).reshape(values.shape[0], -1)[:, :points]
 
 
-def ray_densities(density: Tensor, grid: Grid, rays: Rays, threads: int) -> Tensor:
-    """Return the densities at the nodes of the rays.
+def ray_sums(density: Tensor, grid: Grid, rays: Rays, threads: int) -> Tensor:
+    """Return the densities along each ray added up to its nodes (half of the node's own).
 
     Parameters
     ----------
@@ -96,38 +100,44 @@ def ray_densities(density: Tensor, grid: Grid, rays: Rays, threads: int) -> Tens
     Returns
     -------
     Tensor, shape (A, s, v, u)
+        Laid out as `images_last` does.
     """
+    slabs = _slabs(images_last(density), grid, rays, threads)
+    if density.device.type != "cpu" or (torch.is_grad_enabled() and density.requires_grad):
+        along = torch.cat(list(slabs))
+        return torch.cumsum(along, dim=0).sub_(along, alpha=0.5).movedim(-1, 0)
+    sums = torch.empty(*rays.count, density.shape[0], dtype=density.dtype)
+    total = torch.zeros_like(sums[0])
+    planes = (plane for slab in slabs for plane in slab)
+    for plane, found in zip(planes, sums, strict=True):
+        total.add_(plane)
+        torch.sub(total, plane, alpha=0.5, out=found)
+    return sums.movedim(-1, 0)
+
+
+def _slabs(density: Tensor, grid: Grid, rays: Rays, threads: int) -> Iterator[Tensor]:
+    """Yield the densities at the nodes of some planes after another, shape (planes, v, u, A)."""
     s, v, u = rays.nodes(density)
     origin, du, dv, ds = (_to(density, x) for x in _image_axes(grid, rays.frame))
     across = ds + (v[:, None, None] * dv + u[None, :, None] * du) / rays.frame.sad_mm
-    slabs = []
     for part in torch.split(s, max(1, CHUNK // (v.numel() * u.numel()))):
         nodes = torch.addcmul(origin, part[:, None, None, None], across)
-        slabs.append(
-            sampled(density, nodes.view(-1, 3), threads).view(-1, part.numel(), v.numel(), u.numel())
-        )
-    return torch.cat(slabs, dim=1)
+        found = sampled(density, nodes.view(-1, 3), threads)
+        yield found.T.reshape(part.numel(), v.numel(), u.numel(), -1)
 
 
-def depths(along: Tensor, rays: Rays) -> Tensor:
-    """Return the radiological depth at the nodes, mm of water, shape (A, s, v, u).
+def read_at(sums: Tensor, rays: Rays, uvs: tuple[Tensor, Tensor, Tensor], threads: int) -> Tensor:
+    """Return the radiological depth, mm of water, shape (A, n), at projected points (u, v, s), (n,) each.
 
-    The sum of the densities up to a node (half of its own) times the length of the ray between two
-    planes.
+    The sum of the densities there times the length of the point's ray between two planes.
     """
-    _, v, u = rays.nodes(along)
-    oblique = torch.sqrt(1.0 + (v[:, None] ** 2 + u[None, :] ** 2) / rays.frame.sad_mm**2)
-    return torch.cumsum(along, dim=1).sub_(along, alpha=0.5).mul_(oblique * rays.step_mm)
-
-
-def read_at(depth: Tensor, rays: Rays, uvs: tuple[Tensor, Tensor, Tensor], threads: int) -> Tensor:
-    """Return the depths at projected points (u, v, s), each shape (n,); the answer has shape (A, n)."""
     u, v, s = uvs
     ends = zip((u, v, s), rays.low[::-1], rays.high[::-1], rays.count[::-1], strict=True)
     coordinates = torch.stack(
         [(2.0 * (x - a) / (b - a) * (n - 1) + 1.0) / n - 1.0 for x, a, b, n in ends], dim=-1
     )
-    return sampled(depth, coordinates, threads)
+    length = torch.sqrt(1.0 + (u**2 + v**2) / rays.frame.sad_mm**2) * rays.step_mm
+    return sampled(sums, coordinates, threads) * length
 
 
 def _image_axes(grid: Grid, frame: BeamFrame) -> tuple[Tensor, ...]:

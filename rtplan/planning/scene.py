@@ -14,6 +14,7 @@ from rtplan.domain import Beam, Dose, Grid, Image, Mask
 from rtplan.errors import DoseError, GeometryMismatch
 from rtplan.planning import raytrace
 from rtplan.planning.density import Curve
+from rtplan.planning.gather import images_last
 from rtplan.planning.geometry import BeamFrame
 
 
@@ -59,15 +60,15 @@ def scene_of(
     window = tuple(slice(a, b) for a, b in box)
     small = grid.crop(tuple(a for a, _ in box), tuple(b for _, b in box))  # type: ignore[arg-type]
     hu = torch.stack([tensor(image.array[window], like) for image in images])
-    density = curve.of(hu) * tensor(inside[window], like)
+    density = images_last(curve.of(hu) * tensor(inside[window], like))
     return Scene(density, small, points_of(dose_grid, index, like), tensor(small.corners(), like))
 
 
 @dataclass(frozen=True, eq=False)
 class Traced:
-    """Radiological depths at the nodes of a beam's rays, shape (A, s, v, u), and the projected points."""
+    """Densities added up to the nodes of a beam's rays, shape (A, s, v, u), and the projected points."""
 
-    depth: Tensor
+    sums: Tensor
     rays: raytrace.Rays
     uvs: tuple[Tensor, Tensor, Tensor]
 
@@ -85,8 +86,7 @@ def trace(scene: Scene, frame: BeamFrame, points: Tensor, spacing_mm: float, thr
     if first <= 0.0:
         raise DoseError("The source of a beam lies in the body.", action="check the isocentre.")
     rays = raytrace.rays_through(frame, uvs, first, spacing_mm)
-    along = raytrace.ray_densities(scene.density, scene.grid, rays, threads)
-    return Traced(raytrace.depths(along, rays), rays, uvs)
+    return Traced(raytrace.ray_sums(scene.density, scene.grid, rays, threads), rays, uvs)
 
 
 def tensor(array: NDArray[np.generic], like: Tensor) -> Tensor:

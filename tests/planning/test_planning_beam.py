@@ -39,6 +39,24 @@ def test_float32_keeps_its_digits_where_beta_meets_m(model: BeamModel, gap: floa
         np.testing.assert_allclose(exact, m * deep * np.exp(-m * deep), rtol=1e-12)
 
 
+@pytest.mark.parametrize("gap", [None, 0.0, 3e-5])
+def test_dose_of_several_depths_is_the_sum_over_the_depth_functions(
+    model: BeamModel, gap: float | None
+) -> None:
+    if gap is not None:
+        m = model.attenuation_per_mm
+        model = model.model_copy(update={"beta_per_mm": (0.3, m + gap, 0.02)})
+    rng = np.random.default_rng(3)
+    depth, unit = (
+        torch.tensor(rng.uniform(-5.0, 400.0, (4, 50))),
+        torch.tensor(rng.uniform(-1.0, 2.0, (3, 50))),
+    )
+    wanted = torch.einsum("ian,in->an", model.depth_functions(depth), unit).numpy()
+    np.testing.assert_allclose(model.dose_of(depth, unit).numpy(), wanted, rtol=1e-10, atol=1e-14)
+    single = model.dose_of(depth.float(), unit.float()).numpy()
+    np.testing.assert_allclose(single, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_nothing_above_the_surface(model: BeamModel) -> None:
     assert (model.depth_functions(torch.tensor([-5.0, 0.0])) == 0).all()
 

@@ -7,7 +7,7 @@ import torch
 from rtplan.domain import Grid
 from rtplan.planning.geometry import BeamFrame, frame_of
 from rtplan.planning.openfield import open_field
-from rtplan.planning.raytrace import Rays, depths, ray_densities, rays_through, read_at, sampled
+from rtplan.planning.raytrace import Rays, ray_sums, rays_through, read_at, sampled
 
 SPACING = (2.0, 1.5, 2.5)
 
@@ -43,7 +43,7 @@ def test_depth_is_density_times_path_of_each_oblique_ray(turned: bool) -> None:
     )
     uvs = frame.project(torch.as_tensor(points))
     rays = rays_through(frame, uvs, first_mm=880.0, spacing_mm=1.5)
-    found = read_at(depths(ray_densities(density, grid, rays, 1), rays), rays, uvs, 1)[0].numpy()
+    found = read_at(ray_sums(density, grid, rays, 1), rays, uvs, 1)[0].numpy()
     slope = np.linalg.norm(points - frame.source_mm, axis=1) / (points[:, 1] - frame.source_mm[1])
     np.testing.assert_allclose(found, exact_depth(points[:, 1]) * slope, atol=0.15)
 
