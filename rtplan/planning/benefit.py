@@ -159,14 +159,15 @@ def _metrics(pair: Pair, protocol: Protocol) -> Iterator[Finding]:
 
 
 def _spread(pair: Pair, name: str, metric: Metric) -> Float | None:
-    """Return a metric of the plan with a gel under the samples of the gel."""
+    """Return a metric of the plan with a gel under the samples of the gel; no volume or dose is below 0."""
     if pair.gels is None or name not in pair.gels.shift_gy:
         return None
     dvh = pair.dvhs(name)[1]
     exact = value(dvh, metric).value
     own = dvh.curve.doses_at(PARTS)
     base = _of_parts(metric, own, dvh)
-    return np.array([exact + _of_parts(metric, own + s, dvh) - base for s in pair.gels.shift_gy[name]])
+    found = [exact + _of_parts(metric, own + s, dvh) - base for s in pair.gels.shift_gy[name]]
+    return np.maximum(np.array(found), 0.0)
 
 
 def _of_parts(metric: Metric, doses_gy: Float, dvh: Dvh) -> float:

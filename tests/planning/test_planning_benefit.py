@@ -122,6 +122,17 @@ def test_each_dvh_is_made_once(pair: Pair) -> None:
     assert all(a is b for a, b in zip(first, shared.dvhs("Rectum"), strict=True))
 
 
+def test_nothing_falls_by_more_than_all(pair: Pair) -> None:
+    cooler = Dose(GRID, pair.doses[1].array - np.float32(0.5), fractions=35)  # a little lies at 66 Gy
+    gels = GelSamples(
+        {"Rectum": np.linspace(-9.0, 1.0, 40)[:, None] * np.ones(len(PARTS))}, "as the test says"
+    )
+    few = Pair(pair.without, pair.with_gel, (pair.doses[0], cooler), "CT", gels)
+    gain = compare(few, PROTOCOL, asked("relative_v70_25"))[1]["relative_v70_25"]
+    assert gain.interval95 is not None
+    assert gain.value < gain.interval95[1] <= 100.0
+
+
 def test_who_has_next_to_nothing_to_begin_with_does_not_benefit(pair: Pair) -> None:
     cool = Dose(GRID, np.minimum(pair.doses[0].array, np.float32(60.0)), fractions=35)
     few = Pair(pair.without, pair.with_gel, (cool, cool), "CT", pair.gels)
