@@ -186,11 +186,11 @@ def _pictures(
     leading = plain[0]
     sides = [
         Side(name, one.images[made.arm], one.structures, made.dose(one))
-        for name, one in (("without", made.without), ("with the gel", made.with_gel))
+        for name, one in (("without a gel", made.without), ("with the gel", made.with_gel))
     ]
     slices = slices_picture(sides, made.inserted.scene.middle_mm, leading.dose_gy, leading.target)
     names = [name for name in _names(pair, protocol) if name in curves[pair.arm]]
-    return [slices, curves_picture(curves, names)]
+    return [slices, curves_picture(curves, names, leading.target)]
 
 
 def _manifest(place: Place, settings: SpacerSettings, question: Question, made: Spaced) -> Manifest:

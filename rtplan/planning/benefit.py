@@ -167,7 +167,7 @@ def _spread(pair: Pair, name: str, metric: Metric) -> Float | None:
     own = dvh.curve.doses_at(PARTS)
     base = _of_parts(metric, own, dvh)
     found = [exact + _of_parts(metric, own + s, dvh) - base for s in pair.gels.shift_gy[name]]
-    return np.maximum(np.array(found), 0.0)
+    return np.asarray(np.maximum(found, 0.0), np.float64)
 
 
 def _of_parts(metric: Metric, doses_gy: Float, dvh: Dvh) -> float:

@@ -61,6 +61,8 @@ class Drawing:
         The arm whose bands are drawn.
     bands : mapping
         Structure to band.
+    ranked : tuple of str
+        Structures by whose rank colours are given, where another figure has them too; else ``names``.
     """
 
     curves: Curves
@@ -69,6 +71,7 @@ class Drawing:
     axis: Axis = field(default_factory=Axis)
     banded: str = ""
     bands: Mapping[str, Band] = field(default_factory=dict)
+    ranked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,7 @@ class _Chart:
     names: tuple[str, ...]
     dose: Float
     shown: Float
+    ranked: tuple[str, ...]
 
     def volume(self, arm: str, name: str) -> Float | None:
         """Return the volume in % at the common doses; None without a curve."""
@@ -94,14 +98,14 @@ class _Chart:
 
     def colour(self, name: str) -> str:
         """Return the colour of a structure."""
-        return looks(self.names)[name][0]
+        return looks(self.ranked)[name][0]
 
 
 def dvh_picture(drawing: Drawing) -> Picture:
     """Return the DVHs of all arms in one figure, and below it their difference to the first arm."""
     curves, arms, names, axis = drawing.curves, drawing.arms, drawing.names, drawing.axis
     dose = np.linspace(0.0, _highest(curves, arms, names), _SAMPLES)
-    chart = _Chart(curves, tuple(arms), tuple(names), dose, dose / axis.gy)
+    chart = _Chart(curves, tuple(arms), tuple(names), dose, dose / axis.gy, tuple(drawing.ranked or names))
     several = len(arms) > 1
     with style():
         figure = empty_figure(WIDTH_MM, 128.0 if several else 88.0)

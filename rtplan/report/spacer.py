@@ -131,28 +131,27 @@ def _rules_block(findings: Sequence[Finding]) -> Block:
             continue
         answer = str(f.detail["answer"])
         mark = "" if f.verified else " ‡"
-        role = "decides" if f.detail["decides"] else "beside"
+        role = " (decides)" if f.detail["decides"] else ""
         value = "n.e." if f.value is None else f"{number(f.value, 2)} {f.unit}"
         first = f.detail.get("baseline")
         rows.append(
             row(
-                f"{f.model}{mark}",
+                f"{f.model}{mark}{role}",
                 str(f.detail["rule"]),
                 "n.e." if first is None else f"{number(first, 2)} %",
                 value,
                 _interval(f, 2),
                 f"{limit_words(f.limit)} {f.unit}",
                 Cell(ANSWERS[answer], _TONES[answer]),
-                role,
             )
         )
     notes = ["‡ not verified: it never decides unless that is allowed."]
     notes += [f"{f.model}: {f.detail['converted']}." for f in findings if f.detail.get("converted")]
     table = Table(
         "What each rule says.",
-        ("Rule", "Asks that", "Without a gel", "Benefit", "95 % interval", "Wanted", "Answer", "Role"),
+        ("Rule", "Asks that", "Without a gel", "Benefit", "95 % interval", "Wanted", "Answer"),
         tuple(rows),
-        (1.5, 2.4, 0.8, 0.9, 1.2, 0.8, 1.1, 0.7),
+        (1.9, 2.4, 0.8, 0.8, 1.4, 0.8, 1.1),
         (2, 3, 4, 5),
         tuple(notes),
     )
@@ -245,5 +244,6 @@ def _interval(finding: Finding, decimals: int = 2) -> str:
         return "–"
     factor = 100.0 if finding.unit == "1" else 1.0
     low, high = (number(factor * end, decimals) for end in finding.interval95)
-    unit = "pp" if finding.unit == "1" else finding.unit
+    share = finding.unit == "%" and finding.metric.startswith("V") and finding.quantity == "difference"
+    unit = "pp" if finding.unit == "1" or share else finding.unit
     return f"{low} to {high} {unit}"

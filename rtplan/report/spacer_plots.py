@@ -62,10 +62,10 @@ def slices_picture(sides: Sequence[Side], middle_mm: Float, prescribed_gy: float
         Name of the planning target, drawn as well.
     """
     shown = _planes(sides[0].image.grid, middle_mm)
-    names = [n for n in (target, *DRAWN) if any(n in side.structures for side in sides)]
+    names = [n for n in _ranked(target) if any(n in side.structures for side in sides)]
     outlines = [[_outlines(side, plane, names) for plane in shown] for side in sides]
     seen = [n for n in names if any(lines[n] for row in outlines for lines in row)]
-    colours = looks(seen)
+    colours = {n: look for n, look in looks(_ranked(target)).items() if n in seen}
     scale = (WIDTH_MM - GAP_MM * (len(shown) - 1)) / sum(plane.size_mm[0] for plane in shown)
     row = scale * max(plane.size_mm[1] for plane in shown) + TOP_MM
     whole = len(sides) * row + KEY_MM
@@ -85,7 +85,7 @@ def slices_picture(sides: Sequence[Side], middle_mm: Float, prescribed_gy: float
             figure,
             title="Before and after",
             caption=f"{said}. Isodose lines of each plan; "
-            f"window {CT_WINDOW_HU[0]:g} to {CT_WINDOW_HU[1]:g} HU.",
+            f"window {number(CT_WINDOW_HU[0], 0)} to {number(CT_WINDOW_HU[1], 0)} HU.",
             alt=f"{said}. Outlined: {listed(seen)}. The gel lies between prostate and rectum, and the "
             "rectum lies further back with it.",
             dpi=150,
@@ -162,6 +162,16 @@ def _key(figure: Figure, colours: Mapping[str, Look], prescribed_gy: float, whol
         legend.set_in_layout(False)
 
 
-def curves_picture(curves: Mapping[str, Mapping[str, tuple[Float, Float]]], names: Sequence[str]) -> Picture:
-    """Return the DVHs of both plans: ``curves[side][structure]``, the side without a gel first."""
-    return dvh_picture(Drawing(curves, tuple(curves), tuple(names)))
+def curves_picture(
+    curves: Mapping[str, Mapping[str, tuple[Float, Float]]], names: Sequence[str], target: str
+) -> Picture:
+    """Return the DVHs of both plans: ``curves[side][structure]``, the side without a gel first.
+
+    Structures have the colours that they have in the slices with this planning target.
+    """
+    ranked = tuple(dict.fromkeys((*_ranked(target), *names)))
+    return dvh_picture(Drawing(curves, tuple(curves), tuple(names), ranked=ranked))
+
+
+def _ranked(target: str) -> tuple[str, ...]:
+    return (target, *DRAWN)
