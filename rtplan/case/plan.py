@@ -34,7 +34,7 @@ from rtplan.imaging.contour import mask_on
 from rtplan.io import header as hd
 from rtplan.io import rtdose, rtdose_write, rtplan, rtplan_delivery
 from rtplan.io.patient_write import identity_of
-from rtplan.planning.apertures import beams_of, head_of
+from rtplan.planning.apertures import ApertureSettings, beams_of, head_of
 from rtplan.planning.around import dose_grid
 from rtplan.planning.boost import boosted, raise_boost
 from rtplan.planning.deliverable import DeliverSettings, deliverable
@@ -55,6 +55,8 @@ Say = Callable[[str], None]
 #: Steps that come before a plan, where what they need is there.
 BEFORE = ("Register", "CorrectMR", "FindBody", "SynthesiseCT", "AddMargins")
 ONLY_FOR_MR = ("Register", "CorrectMR", "SynthesiseCT")
+#: The other algorithm sees an arc in these steps (its control points), not in the reported dose's half steps.
+COARSE = ApertureSettings(arc_step_deg=4.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,8 @@ def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None
         patient = judged(patient, protocol, prepared, made, ledger)
         if settings.second:
             say(f"Calculate by the other algorithm ({other_than(settings.algorithm)})")
-            patient = checked(patient, prepared, beams, settings.algorithm)
+            seen, _ = read_back(folder / "dicom" / "RP.dcm", prepared, COARSE)
+            patient = checked(patient, prepared, seen, settings.algorithm)
         if settings.robust is not None:
             say("Evaluate in scenarios")
             patient = in_scenarios(patient, prepared, beams, settings.robust)
@@ -235,14 +238,17 @@ def _written(
     return patient.with_doses(**{prepared.arm: dose}), beams
 
 
-def read_back(path: Path, prepared: Prepared) -> tuple[tuple[Beam, ...], str]:
+def read_back(
+    path: Path, prepared: Prepared, settings: ApertureSettings | None = None
+) -> tuple[tuple[Beam, ...], str]:
     """Return the beams of a written plan, of fluence maps or leaf positions, and its UID."""
     if rtplan.read_summary(path).ours:
         back = rtplan.read(path)
         return back.beams, back.source_uid
     whole = rtplan_delivery.read(path)
     model = prepared.engine.model
-    return beams_of(whole, model.name, model.energy_mv, head=head_of(model)), whole.source_uid
+    beams = beams_of(whole, model.name, model.energy_mv, settings, head=head_of(model))
+    return beams, whole.source_uid
 
 
 def calculated(patient: Patient, prepared: Prepared, beams: tuple[Beam, ...], name: str = "pencil") -> Dose:

@@ -38,8 +38,8 @@ WEIGHTS = MappingProxyType(
 OVER, AIM = 1.04, 1.01
 #: Dose allowed at a distance from a target: FAR + (1 - FAR) exp(-distance / FALL_MM), of its level.
 FAR, FALL_MM = 0.45, 14.0
-#: Around the targets every voxel counts, further away one in eight.
-NEAR_MM = 15.0
+#: Around the targets every voxel counts, further away one in two along each axis.
+NEAR_MM, FAR_EVERY = 15.0, 2
 #: Part of each target that must get 95 % of its dose before a round is the last.
 COVERAGE = 0.975
 #: Part of a boost that must get 95 % of its dose, once limits and other targets are served.
@@ -210,7 +210,13 @@ class Aims:
         return tuple(new), changed
 
 
-def aims_of(targets: Mapping[str, Target], organs: Mapping[str, Organ], body: Bool, fractions: int) -> Aims:
+def aims_of(
+    targets: Mapping[str, Target],
+    organs: Mapping[str, Organ],
+    body: Bool,
+    fractions: int,
+    far_every: int = FAR_EVERY,
+) -> Aims:
     """Return the aims of a plan.
 
     Parameters
@@ -221,12 +227,15 @@ def aims_of(targets: Mapping[str, Target], organs: Mapping[str, Organ], body: Bo
         Inside of the external contour on the dose grid.
     fractions : int
         Number of fractions.
+    far_every : int
+        Further than 15 mm from the targets and outside the organs one voxel in so many counts, along each
+        axis: dose is smooth there, and its term is a mean.
     """
     first = next(iter(targets.values())).mask
     for mask in (*(t.mask for t in targets.values()), *(o.mask for o in organs.values())):
         mask.demand_same_grid(first)
     distance, ceiling, level = _levels(targets, first.grid)
-    chosen = _chosen(distance, organs, body)
+    chosen = _chosen(distance, organs, body, far_every)
     places = np.full(first.grid.shape, -1, dtype=np.int64)
     places[chosen] = np.arange(int(chosen.sum()))
 
@@ -273,10 +282,10 @@ def _levels(
     return distance, ceiling, level
 
 
-def _chosen(distance: NDArray[np.float32], organs: Mapping[str, Organ], body: Bool) -> Bool:
-    """Return the voxels that count: around the targets, the organs, and one in eight of the rest."""
+def _chosen(distance: NDArray[np.float32], organs: Mapping[str, Organ], body: Bool, every: int) -> Bool:
+    """Return the voxels that count: around the targets, the organs, and one in so many of the rest."""
     wanted = distance <= NEAR_MM
-    wanted[::2, ::2, ::2] = True
+    wanted[::every, ::every, ::every] = True
     for organ in organs.values():
         wanted = wanted | organ.mask.array
     chosen: Bool = wanted & body

@@ -104,7 +104,7 @@ class _Climb:
             n: replace(t, dose_gy=aim_gy) if n == self.name else t for n, t in self.task.targets.items()
         }
         inside = mask_at(self.body, next(iter(targets.values())).mask.grid)
-        return aims_of(targets, self.task.organs, inside, self.task.fractions)
+        return aims_of(targets, self.task.organs, inside, self.task.fractions, self.task.far_every)
 
     def attempt(self, aim_gy: float, start: Tensor) -> _Rung:
         """Try with limits first; where that fails, with the aim first, which names what breaks."""
@@ -186,7 +186,7 @@ def raise_boost(
     task, body, engine = prepared.task, prepared.body, prepared.engine
     name, grid = boosted(task), demand(task, body)
     prescribed = task.targets[name].dose_gy
-    aims = aims_of(task.targets, task.organs, mask_at(body, grid), task.fractions)
+    aims = aims_of(task.targets, task.organs, mask_at(body, grid), task.fractions, task.far_every)
     scene = engine.scene([prepared.image], body, grid, aims.index)
     with one_thread():
         influence = influence_of(engine, scene, task, settings)

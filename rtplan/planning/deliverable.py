@@ -90,7 +90,8 @@ def deliverable(
         layout = Static(segments, machine, task.fractions)
     grid = prepared.leading.mask.grid
     if aims is None:
-        aims = aims_of(task.targets, task.organs, mask_at(prepared.body, grid), task.fractions)
+        inside = mask_at(prepared.body, grid)
+        aims = aims_of(task.targets, task.organs, inside, task.fractions, task.far_every)
     with one_thread():
         say(f"  {len(layout.beams)} directions, leaves and monitor units by gradients")
         scene = engine.scene([prepared.image], prepared.body, grid, aims.index)

@@ -121,12 +121,15 @@ class Task:
         Number of fractions.
     isocentre_mm : tuple of float
         LPS.
+    far_every : int
+        Far from targets and organs one voxel in so many counts, along each axis.
     """
 
     targets: Mapping[str, Target]
     organs: Mapping[str, Organ]
     fractions: int
     isocentre_mm: tuple[float, float, float]
+    far_every: int = 2
 
 
 def optimise(
@@ -161,7 +164,7 @@ def optimise(
     """
     settings = settings or OptimiseSettings()
     grid = demand(task, body)
-    aims = aims_of(task.targets, task.organs, mask_at(body, grid), task.fractions)
+    aims = aims_of(task.targets, task.organs, mask_at(body, grid), task.fractions, task.far_every)
     scene = engine.scene([image], body, grid, aims.index)
     with one_thread():
         influence = influence_of(engine, scene, task, settings)

@@ -14,7 +14,7 @@ from rtplan.dosimetry.parameters import ParameterSet, load_set
 from rtplan.dosimetry.protocol import Protocol, TargetDose
 from rtplan.errors import StructureError, UnknownName
 from rtplan.imaging.contour import fraction_on, mask_on
-from rtplan.planning.aims import Organ, Target
+from rtplan.planning.aims import FAR_EVERY, Organ, Target
 from rtplan.planning.around import centre_of, dose_grid
 from rtplan.planning.beam import load_beam
 from rtplan.planning.density import Curve, load_curve
@@ -47,6 +47,8 @@ class Means:
         Names of a beam and a density curve.
     device : str
         Computing device.
+    far_every : int
+        As in `rtplan.planning.optimise.Task`.
     """
 
     grid_mm: float = 3.0
@@ -56,6 +58,7 @@ class Means:
     machine: str = "generic_6mv"
     curve: str = "matrad_default"
     device: str = "cpu"
+    far_every: int = FAR_EVERY
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +154,7 @@ def prepare(patient: Patient, protocol: Protocol, means: Means) -> Prepared:
     targets = {e.target: Target(_touched(patient, e, grid), e.dose_gy, e.to) for e in wanted}
     leading = next(entry.target for entry in wanted if entry.to != "up_to")
     organs = organs_of(patient, protocol, targets, means)
-    task = Task(targets, organs, protocol.fractions, centre_of(on_image[leading]))
+    task = Task(targets, organs, protocol.fractions, centre_of(on_image[leading]), means.far_every)
     engine = Engine(load_beam(means.machine), load_curve(means.curve), means.device)
     return Prepared(task, image, body, engine, arm, wanted)
 

@@ -17,7 +17,7 @@ def aims_for(prepared: Prepared, dose: Dose | None = None) -> Aims:
     """Return the aims of a task; with a dose (`rtplan.planning.mimic.wished`) those of mimicking it."""
     task = prepared.task
     inside = mask_at(prepared.body, demand(task, prepared.body))
-    aims = aims_of(task.targets, task.organs, inside, task.fractions)
+    aims = aims_of(task.targets, task.organs, inside, task.fractions, task.far_every)
     return aims if dose is None else mimicking(aims, dose)
 
 
