@@ -8,7 +8,7 @@ import torch
 
 from rtplan.domain import Grid, Image, Mask
 from rtplan.errors import DoseError, StructureError
-from rtplan.planning.aims import Organ, Target
+from rtplan.planning.aims import Organ, Target, aims_of
 from rtplan.planning.beam import load_beam
 from rtplan.planning.density import load_curve
 from rtplan.planning.engine import Engine
@@ -79,6 +79,21 @@ def test_an_impossible_limit_is_named_with_its_excess() -> None:
     (broken,) = optimise(task, IMAGE, BODY, ENGINE, replace(QUICK, rounds=2)).broken
     assert (broken.organ, broken.limit.name) == ("Same", "Max <= 20")
     assert broken.excess_gy > 39.0
+
+
+def test_a_coarser_lattice_far_away_keeps_all_that_is_near() -> None:
+    targets, organs = {"PTV": Target(PTV, 60.0)}, {"Organ": Organ(ORGAN, (CEILING,))}
+    fine, coarse = (aims_of(targets, organs, BODY.array, 20, every) for every in (2, 4))
+    chosen = [{tuple(i) for i in aims.index} for aims in (fine, coarse)]
+    assert chosen[1] < chosen[0]
+    away = np.sqrt(X**2 + Y**2 + Z**2) - 22.0
+    kept = (away < 10.0) | ORGAN.array
+    assert {tuple(i) for i in np.argwhere(kept & BODY.array)} <= chosen[1]
+    left_out = np.array(sorted(chosen[0] - chosen[1]))
+    assert away[tuple(left_out.T)].min() > 10.0
+    assert coarse.whole["PTV"].numel() == int(PTV.array.sum())
+    far = [next(t for t in aims.terms if t.form == "over" and t.weight == 15.0) for aims in (fine, coarse)]
+    assert 4 < far[0].voxels.numel() / far[1].voxels.numel() < 16
 
 
 def test_same_input_same_plan(outcome: Outcome) -> None:
