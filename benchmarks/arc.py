@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ TOLD = (
 )
 
 
-def one(index: int, masks: Path, beams: str) -> dict[str, Any]:
+def one(index: int, masks: Path, beams: str, quick: bool) -> dict[str, Any]:
     """Plan one patient as the command does; return seconds of each part and what was found."""
     from rtplan.case import plan as case
     from rtplan.case.plan_settings import PlanSettings
@@ -78,7 +79,9 @@ def one(index: int, masks: Path, beams: str) -> dict[str, Any]:
         write_patient(patient, Path(folder) / "in")
         start = time.perf_counter(), time.process_time()
         place = Place(Path(folder) / "in", Path(folder) / "out")
-        done = case.plan_case(place, PlanSettings(planning.PROTOCOL, beams=beams, grid_mm=GRID_MM))
+        settings = PlanSettings(planning.PROTOCOL, beams=beams, grid_mm=GRID_MM)
+        settings = replace(settings, second=False, robust=None) if quick else settings
+        done = case.plan_case(place, settings)
         whole = since(start)
     findings = [f.as_dict() for f in done.findings if f.quantity == "value"]
     return {"index": index, "beams": beams, "whole": whole, "parts": spent, "findings": findings}
@@ -144,14 +147,16 @@ def main() -> None:
     ask.add_argument("--beams", default="arc")
     ask.add_argument("--masks", type=Path, default=planning.MASKS)
     ask.add_argument("--one", type=int, help="plan this shape in this process and print its row")
+    ask.add_argument("--quick", action="store_true", help="without the other algorithm and the scenarios")
     ask.add_argument("--report", nargs="*", help="only write the page of these labels")
     asked = ask.parse_args()
     if asked.one is not None:
-        print(json.dumps(one(asked.one, asked.masks, asked.beams)))
+        print(json.dumps(one(asked.one, asked.masks, asked.beams, asked.quick)))
         return
     CACHE.mkdir(parents=True, exist_ok=True)
     for index in () if asked.report else asked.shapes:
         call = [sys.executable, __file__, "--one", str(index), "--beams", asked.beams]
+        call += ["--quick"] if asked.quick else []
         done = subprocess.run(
             [*call, "--masks", str(asked.masks)], check=True, capture_output=True, text=True
         )
