@@ -130,6 +130,9 @@ def test_a_limit_that_cannot_be_kept_is_named_with_excess_and_overlap() -> None:
     assert notice.structure == "Rectum"
     assert "Gy too high" in notice.message
     assert "cc of it lie in the targets" in notice.message
+    (cold,) = [n for n in made.notices if n.code == "TARGET_COLD"]
+    assert cold.structure == "PTVp_7700"
+    assert "% of it get 95 %" in cold.message
 
 
 def test_the_arms_are_calculated_by_the_algorithm_asked_for_and_the_history_says_which(done: Patient) -> None:
