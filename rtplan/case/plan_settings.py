@@ -12,6 +12,7 @@ from rtplan.case.settings import CaseSettings
 from rtplan.errors import UnknownName
 from rtplan.planning.aims import FAR_EVERY
 from rtplan.planning.boost import RUNG_GY
+from rtplan.planning.deliverable import ARC_RAY_MM
 from rtplan.planning.optimise import OptimiseSettings
 from rtplan.planning.prepare import Means
 from rtplan.planning.robust import Robust
@@ -104,7 +105,9 @@ class PlanSettings:
     def optimise(self) -> OptimiseSettings:
         """How the fluences are optimised."""
         if self.arc:
-            return OptimiseSettings(beams=ARC_FIELDS, grid_mm=self.grid_mm, first=30, further=10, rounds=3)
+            return OptimiseSettings(
+                beams=ARC_FIELDS, grid_mm=self.grid_mm, first=30, further=10, rounds=3, ray_mm=ARC_RAY_MM
+            )
         return OptimiseSettings(beams=BEAMS[self.beams], grid_mm=self.grid_mm)
 
     @property

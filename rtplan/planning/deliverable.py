@@ -16,7 +16,8 @@ from rtplan.planning.apertures import beams_of, head_of
 from rtplan.planning.arc import Arc, arc_from
 from rtplan.planning.delivery import Labels, delivered, faults
 from rtplan.planning.device import one_thread
-from rtplan.planning.field import Influence
+from rtplan.planning.engine import Reach, apply
+from rtplan.planning.field import Influence, coarser
 from rtplan.planning.machine import Machine
 from rtplan.planning.optimise import Outcome
 from rtplan.planning.prepare import Prepared
@@ -26,8 +27,12 @@ from rtplan.planning.sequence import sequenced
 
 #: Pixel of the convolved maps while leaves are optimised, mm; an arc has many more directions.
 ARC_MAP_MM, FIELD_MAP_MM = 2.5, 2.0
+#: Spacing of the rays while an arc is optimised, mm; what is written is calculated by the engine as it is.
+ARC_RAY_MM = 5.0
 #: Where the plan, calculated from its leaves, comes so near to a hard limit, leaves are optimised anew.
 NEAR_GY, TRIES = 0.4, 3
+#: Gantry, collimator, couch: apertures change from try to try, the rays of an angle do not.
+Angles = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,16 @@ def deliverable(
         say(f"  {len(layout.beams)} directions, leaves and monitor units by gradients")
         scene = engine.scene([prepared.image], prepared.body, grid, aims.index)
         whole = [np.ones(beam.fluence.mu.shape, bool) for beam in layout.beams]
-        spacing = ARC_MAP_MM if settings.arc else FIELD_MAP_MM
-        influence = Influence.of(engine, scene, layout.beams, whole, spacing)
+        if settings.arc:
+            influence = Influence.of(coarser(engine, ARC_RAY_MM), scene, layout.beams, whole, ARC_MAP_MM)
+        else:
+            influence = Influence.of(engine, scene, layout.beams, whole, FIELD_MAP_MM)
+        known: dict[Angles, Reach] = {}
         for _ in range(TRIES):
             layout = layout.moved(refine(layout, influence, aims, settings.refine))
             layout = layout.scaled(_factor(layout, influence, aims))
             plan = delivered(layout, _labels(prepared, outcome, settings.name))
-            plan, dose = _normalised(plan, prepared, scene, aims)
+            plan, dose = _normalised(plan, prepared, (scene, known), aims)
             tight = aims.tightened(dose, NEAR_GY)
             if tight is None:
                 break
@@ -115,12 +123,19 @@ def deliverable(
 
 
 def _normalised(
-    plan: ClinicalPlan, prepared: Prepared, scene: Scene, aims: Aims
+    plan: ClinicalPlan, prepared: Prepared, seen: tuple[Scene, dict[Angles, Reach]], aims: Aims
 ) -> tuple[ClinicalPlan, Tensor]:
     """Return a plan with its leading target at its dose, as its apertures are calculated, and its dose."""
-    engine = prepared.engine
+    engine, (scene, known) = prepared.engine, seen
+    doses = []
     with torch.no_grad():
-        doses = [engine.beam_dose(scene, beam)[0] for beam in _beams(plan, prepared)]
+        for beam in _beams(plan, prepared):
+            angles = (beam.gantry_deg, beam.collimator_deg, beam.couch_deg)
+            if angles not in known:
+                known[angles] = engine.reach(scene, beam)
+            reach = known[angles]
+            maps = engine.maps(reach.at_v, reach.at_u, beam.fluence)
+            doses.append(apply(reach, maps, torch.get_num_threads())[0])
         dose = torch.stack(doses).sum(dim=0)
     factor = aims.factor(dose)
     return renormalised(plan, factor), dose * factor

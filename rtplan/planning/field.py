@@ -58,6 +58,12 @@ def opened(
     return replace(beam, fluence=Fluence(np.zeros(shape, np.float32), pixel_mm, corner)), open_
 
 
+def coarser(engine: Engine, ray_spacing_mm: float) -> Engine:
+    """Return an engine with rays and planes so far apart: to optimise with, not to report."""
+    settings = replace(engine.settings, ray_spacing_mm=ray_spacing_mm)
+    return Engine(engine.model, engine.curve, str(engine.device), settings=settings, dtype=engine.dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class Influence:
     """The dose at a scene's points as a linear map of all open pixels, without a matrix.

@@ -17,7 +17,7 @@ from rtplan.planning.aims import Aims, Organ, Target, aims_of
 from rtplan.planning.around import holds
 from rtplan.planning.device import one_thread
 from rtplan.planning.engine import Engine
-from rtplan.planning.field import Influence, beams_around, opened
+from rtplan.planning.field import Influence, beams_around, coarser, opened
 from rtplan.planning.objective import Limit
 from rtplan.planning.scene import Scene, mask_at
 from rtplan.planning.solve import Pace, solve
@@ -48,6 +48,8 @@ class OptimiseSettings:
         In each further round the terms of broken limits weigh more.
     smoothing : float
         Weight of the squared steps between neighbouring pixels.
+    ray_mm : float
+        Spacing of the rays while fluence is optimised; the plan's dose is calculated by the engine as it is.
     """
 
     beams: int = 7
@@ -59,6 +61,7 @@ class OptimiseSettings:
     further: int = 25
     rounds: int = 7
     smoothing: float = 0.02
+    ray_mm: float = 3.0
 
     @property
     def pace(self) -> Pace:
@@ -210,7 +213,7 @@ def influence_of(engine: Engine, scene: Scene, task: Task, settings: OptimiseSet
         )
         beams.append(opened_beam)
         open_.append(mask)
-    return Influence.of(engine, scene, beams, open_, map_spacing_mm=2.0)
+    return Influence.of(coarser(engine, settings.ray_mm), scene, beams, open_, map_spacing_mm=2.0)
 
 
 def finished(
