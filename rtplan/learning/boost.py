@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from rtplan.errors import FormatError
-from rtplan.learning.card import Triple
+from rtplan.learning.card import Shape, Triple
 
 #: Organs in the order of their channels; both heads of the femurs share one.
 ORGANS = ("Rectum", "Bladder", "Urethra", "Femur_Heads")
@@ -157,6 +158,39 @@ def boost_case_of(
         levels.fractions,
         spacing_zyx_mm,
         relative,
+    )
+
+
+def start_of(case: BoostCase, window_zyx: Shape, shift_zyx: Shape = (0, 0, 0)) -> Shape:
+    """Return the first voxel, perhaps beyond the grid, of a window about the middle of the gland's target."""
+    places = np.argwhere(case.mask("ptv"))
+    middle = places.mean(axis=0) if len(places) else np.array(case.labels.shape) / 2.0
+    first = np.rint(middle - np.array(window_zyx) / 2.0).astype(int) + np.array(shift_zyx)
+    return int(first[0]), int(first[1]), int(first[2])
+
+
+def windowed(case: BoostCase, start_zyx: Shape, window_zyx: Shape) -> BoostCase:
+    """Return the part of a case in a window; beyond the grid there is air, far from everything."""
+    shape = case.labels.shape
+    inner = tuple(
+        slice(max(a, 0), min(a + n, size)) for a, n, size in zip(start_zyx, window_zyx, shape, strict=True)
+    )
+    pads = [
+        (part.start - a, a + n - part.stop) for part, a, n in zip(inner, start_zyx, window_zyx, strict=True)
+    ]
+
+    def cut(array: NDArray[Any], fill: int = 0) -> NDArray[Any]:
+        part = array[(..., *inner)]
+        return np.pad(part, [(0, 0)] * (part.ndim - 3) + pads, constant_values=fill)
+
+    return replace(
+        case,
+        labels=cut(case.labels),
+        parts=cut(case.parts),
+        density=cut(case.density),
+        distances=cut(case.distances, 255),
+        plates=cut(case.plates),
+        dose=None if case.dose is None else cut(case.dose),
     )
 
 

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from rtplan.errors import ModelError
 from rtplan.learning import loss, together
-from rtplan.learning.boost import BODY, CHANNELS, INSIDE, BoostCase, boost_channels
+from rtplan.learning.boost import BODY, CHANNELS, INSIDE, BoostCase, boost_channels, start_of, windowed
 from rtplan.learning.boost_settings import BoostSettings
 from rtplan.learning.predict_boost import HIGH, answer, high_error, predict_boost
-from rtplan.learning.predict_dose import padded
 from rtplan.learning.run import Run
 
 #: Structures whose sorted doses are compared, and so many voxels of each.
@@ -26,7 +25,7 @@ _AT = {name: CHANNELS.index(name) for name in SORTED}
 
 @dataclass(frozen=True, eq=False)
 class BoostSample:
-    """One sample: channels (1, c, z, y, x) and dose over the gland's (1, 1, z, y, x), both padded."""
+    """One sample: channels (1, c, z, y, x) and dose over the gland's (1, 1, z, y, x) in the window."""
 
     inputs: Tensor
     dose: Tensor
@@ -75,12 +74,16 @@ class BoostJob:
         rng = np.random.default_rng([settings.seed, number])
         case = self.cases[int(order[at])]
         assert case.dose is not None
-        x, dose = boost_channels(case), torch.from_numpy(case.dose.astype(np.float32))[None]
+        most = settings.augment.shift_voxels
+        dz, dy, dx = (int(n) for n in rng.integers(-most, most + 1, 3))
+        start = start_of(case, settings.patch_zyx, (dz, dy, dx))
+        seen = windowed(case, start, settings.patch_zyx)
+        assert seen.dose is not None
+        x, dose = boost_channels(seen), torch.from_numpy(seen.dose.astype(np.float32))[None]
         for chance, axis in ((settings.augment.mirror_chance, -1), (settings.augment.upside_chance, -3)):
             if rng.random() < chance:
                 x, dose = x.flip(axis), dose.flip(axis)
-        pads = padded(x.shape[1:], settings.patch_zyx, rng)
-        return BoostSample(nn.functional.pad(x, pads)[None], nn.functional.pad(dose, pads)[None])
+        return BoostSample(x[None], dose[None])
 
     def loss(self, run: Run, batch: Sequence[BoostSample]) -> tuple[Tensor, dict[str, float]]:
         """Return what is minimised (the mean over the samples) and its parts in % of the gland's dose."""

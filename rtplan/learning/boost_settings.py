@@ -35,10 +35,14 @@ class BoostData(Frozen):
 
 
 class BoostAugment(Frozen):
-    """Random changes of a training sample: left–right mirror, mirror along the body (beams are coplanar)."""
+    """Random changes of a training sample: mirrors, and the window moved by so many voxels at most.
+
+    Left–right, and along the body: all beams are coplanar, so their physics stays.
+    """
 
     mirror_chance: float = Field(0.5, ge=0.0, le=1.0)
     upside_chance: float = Field(0.5, ge=0.0, le=1.0)
+    shift_voxels: int = Field(3, ge=0)
 
 
 class BoostLoss(Frozen):
@@ -61,7 +65,7 @@ class BoostLoss(Frozen):
 
 
 class BoostSettings(Frozen):
-    """One training of a boost network; each case comes whole, padded to multiples of ``patch_zyx``."""
+    """One training of a boost network; ``patch_zyx`` is the window about the gland that it sees."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
     name: str
@@ -72,7 +76,7 @@ class BoostSettings(Frozen):
     inputs: tuple[InputSpec, ...] = tuple(InputSpec(name=name, kind="anatomy") for name in CHANNELS)
     outputs: tuple[OutputSpec, ...] = (OutputSpec(name="dose", unit="of the gland's dose", clip=(0.0, 2.0)),)
     spacing_zyx_mm: Triple
-    patch_zyx: Shape = (16, 16, 16)
+    patch_zyx: Shape = (32, 48, 64)
     data: tuple[BoostData, ...]
     validation: tuple[BoostData, ...] = ()
     augment: BoostAugment = BoostAugment()

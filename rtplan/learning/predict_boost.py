@@ -11,14 +11,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rtplan.errors import ModelError
-from rtplan.learning.boost import BODY, CHANNELS, PLATE_AT, BoostCase, boost_channels
+from rtplan.learning.boost import (
+    BODY,
+    CHANNELS,
+    PLATE_AT,
+    BoostCase,
+    boost_channels,
+    start_of,
+    windowed,
+)
 from rtplan.learning.card import Shape
-from rtplan.learning.predict_dose import padded
 from rtplan.learning.zoo import Model
 
 SITE = "prostate"
 #: Part of the gland's dose from which on a voxel counts as one of high dose.
 HIGH = 0.5
+#: Voxels over which the network's answer becomes the dose of the open fields at the window's border.
+SEAM = 3
 
 
 def demand_boost_model(model: Model) -> None:
@@ -48,19 +57,20 @@ def swept_gy(model: Model, case: BoostCase, boosts_gy: tuple[float, ...]) -> lis
 
 
 def predict_boost(
-    network: nn.Module, case: BoostCase, unit_zyx: Shape, *, tta: bool = False
+    network: nn.Module, case: BoostCase, window_zyx: Shape, *, tta: bool = False
 ) -> NDArray[np.float32]:
     """Return the predicted dose of a case over the gland's, shape (z, y, x); 0 outside the body.
 
     Parameters
     ----------
-    unit_zyx : tuple of int
-        The grid is padded to multiples of it.
+    window_zyx : tuple of int
+        What the network sees about the middle of the gland's target. Outside, the dose is that of the open
+        fields; over `SEAM` voxels one becomes the other.
     tta : bool
         Mean over the mirror images (left–right, along the body, and both).
     """
-    x = boost_channels(case)
-    x = nn.functional.pad(x, padded(x.shape[1:], unit_zyx))[None]
+    start = start_of(case, window_zyx)
+    x = boost_channels(windowed(case, start, window_zyx))[None]
     network = network.eval()
     with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16):
         found = answer(network, x)
@@ -68,9 +78,30 @@ def predict_boost(
             for axes in ((-1,), (-3,), (-1, -3)):
                 found = found + answer(network, x.flip(axes)).flip(axes)
             found = found / 4.0
-    nz, ny, nx = case.labels.shape
-    dose = np.maximum(found[0, 0, :nz, :ny, :nx].float().numpy(), 0.0)
-    return np.where(case.mask(BODY), dose, np.float32(0.0)).astype(np.float32)
+    dose = case.plates[0].astype(np.float32)
+    inner, own = _overlap(case.labels.shape, start, window_zyx)
+    share = seam(window_zyx)[own]
+    dose[inner] += share * (found[0, 0].float().numpy()[own] - dose[inner])
+    return np.where(case.mask(BODY), np.maximum(dose, 0.0), np.float32(0.0)).astype(np.float32)
+
+
+def seam(window_zyx: Shape) -> NDArray[np.float32]:
+    """Return how much of the network's answer counts in the window: 1, and less in its outermost voxels."""
+    ramps = [
+        np.minimum((np.minimum(np.arange(n), np.arange(n)[::-1]) + 1.0) / (SEAM + 1.0), 1.0)
+        for n in window_zyx
+    ]
+    z, y, x = (ramp.astype(np.float32) for ramp in ramps)
+    return np.minimum(np.minimum(z[:, None, None], y[None, :, None]), x[None, None, :])
+
+
+def _overlap(
+    shape: tuple[int, ...], start: Shape, window: Shape
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return the part of the grid that a window covers, and the same part of the window."""
+    inner = tuple(slice(max(a, 0), min(a + n, size)) for a, n, size in zip(start, window, shape, strict=True))
+    own = tuple(slice(part.start - a, part.stop - a) for part, a in zip(inner, start, strict=True))
+    return inner, own
 
 
 def answer(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
