@@ -288,7 +288,7 @@ def page(model: Model, sets: Mapping[str, Mapping[str, list[Row]]], cases: int, 
         f"`python benchmarks/dose_prostate.py`; weights {model.sha256[:12]}, {training.steps} steps in "
         f"{training.hours:.2f} h of wall clock ({training.hardware}). {cases} digital pelves were learned "
         "from, planned by rtplan's own planner (ideal fluences, 4 mm; SHA-256 of its sources "
-        f"{', '.join(sorted(hashes))}). What is predicted is what **this** planner would reach, not another's.",
+        f"{', '.join(sorted(hashes))}). What is predicted is what **this** planner would reach.",
         "",
         "Errors are predicted − planned, read voxel by voxel on the 4 mm grid (targets by parts of voxels); "
         "high dose: at least half of the gland's prescription, error relative to that prescription. NTCP: "
@@ -313,7 +313,7 @@ def plans_lines(cache: Path) -> list[str]:
     lines = [
         "## From predicted to given",
         "",
-        f"{len(rows)} held-out pelves: the predicted dose mimicked by the optimiser (ideal fluences), then by leaves",
+        f"{len(rows)} held-out pelves: the predicted dose mimicked by ideal fluences, then by leaves",
         "(step and shoot). Scatter: our planner again with longer rounds against itself, the error that no",
         "predictor can go below by much. Mean absolute (mean signed) differences.",
         "",

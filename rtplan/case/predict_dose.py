@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtplan import pipeline
 from rtplan.case.assemble import clinical_steps, with_margins
 from rtplan.case.boost import boost_levels, case_of, grid_of, plan_settings, prepare_boost
-from rtplan.case.boost_sweep import Stop, page, sweep
 from rtplan.case.run import Place, read
 from rtplan.case.settings import CaseSettings
 from rtplan.domain import Dose, Finding, Grid, Notice, Patient, Record, Source
@@ -28,6 +28,9 @@ from rtplan.learning.zoo import Model, load_model
 from rtplan.planning.prepare import Prepared
 from rtplan.steps.estimate_outcome import EstimateOutcome
 from rtplan.steps.evaluate_protocol import EvaluateProtocol
+
+if TYPE_CHECKING:
+    from rtplan.case.boost_sweep import Stop
 
 Say = Callable[[str], None]
 STEP = "PredictDose"
@@ -158,6 +161,8 @@ def predict_patient(
     stops: tuple[Stop, ...] = ()
     shown = ""
     if settings.sweep:
+        from rtplan.case.boost_sweep import page, sweep  # draws: a second of imports
+
         stops = sweep(patient, protocol, prepared, model, (case, grid))
         shown = page(patient, protocol, prepared, stops, model.card.name)
     return Predicted(told, prepared.arm, stops, shown, time.perf_counter() - start)
@@ -175,8 +180,11 @@ def judged(
 ) -> Patient:
     """Add the metrics of targets and organs; where wanted the protocol's goals and risks."""
     patient = patient.with_findings(*metrics_of(patient, prepared, ledger))
-    if settings.risk:
-        patient = EvaluateProtocol(protocol, ledger=ledger)(patient)
+    if settings.risk:  # structures that no goal names would take longer than all the rest
+        asked = {*prepared.task.targets, *ORGANS, *(goal.structure for goal in protocol.goal)}
+        few = replace(patient, structures={n: s for n, s in patient.structures.items() if n in asked})
+        few = EvaluateProtocol(protocol, ledger=ledger)(few)
+        patient = replace(patient, findings=few.findings)
         patient = EstimateOutcome(protocol, parameter_seed=settings.seed, ledger=ledger)(patient)
     told = tuple(replace(f, detail={**f.detail, "dose": TOLD}) for f in patient.findings)
     return replace(patient, findings=told)

@@ -180,7 +180,8 @@ def windowed(case: BoostCase, start_zyx: Shape, window_zyx: Shape) -> BoostCase:
     ]
 
     def cut(array: NDArray[Any], fill: int = 0) -> NDArray[Any]:
-        part = array[(..., *inner)]
+        z, y, x = inner
+        part = array[..., z, y, x]
         return np.pad(part, [(0, 0)] * (part.ndim - 3) + pads, constant_values=fill)
 
     return replace(

@@ -53,7 +53,7 @@ def model(tmp_path_factory):
         "site": "prostate",
         "network": {"name": "folded_unet", "channels": (4, 8), "norm": "group", "stem": (2, 2, 2)},
         "spacing_zyx_mm": (4.0, 4.0, 4.0),
-        "patch_zyx": (4, 4, 4),
+        "patch_zyx": (16, 24, 32),
         "data": [{"cohort": "train", "seed": 1, "patients": 1}],
         "optimise": {"steps": 1},
     }

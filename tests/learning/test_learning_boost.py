@@ -16,6 +16,8 @@ from rtplan.learning.boost import (
     boost_channels,
     load_boost,
     save_boost,
+    start_of,
+    windowed,
 )
 from rtplan.learning.boost_job import BoostJob, BoostSample, sorted_l1
 from rtplan.learning.boost_settings import BoostSettings
@@ -26,6 +28,7 @@ from rtplan.learning.predict_boost import (
     normalised,
     predict_boost,
     predicted_gy,
+    seam,
     swept_gy,
 )
 from rtplan.learning.zoo import Model, load_model
@@ -65,9 +68,10 @@ def settings(**changes):
         "site": "prostate",
         "network": {"name": "folded_unet", "channels": (8, 16), "norm": "group", "stem": (2, 2, 2)},
         "spacing_zyx_mm": SPACING,
-        "patch_zyx": (4, 4, 4),
+        "patch_zyx": SHAPE,
         "data": [{"cohort": "train", "seed": 1, "patients": 1}],
         "loss": {"dvh": 0.1, "dvh_from": 5},
+        "augment": {"shift_voxels": 0},
         "optimise": {"steps": 2, "rate": 5e-3, "validate_every": 40},
     }
     return BoostSettings.model_validate(told | changes)
@@ -148,9 +152,9 @@ def test_a_case_is_kept_whole(tmp_path):
 def test_one_case_is_learned_by_heart_and_open_fields_are_not_enough(trained):
     case = made()
     planned = case.dose.astype(np.float32)
-    open_fields = predict_boost(_nothing, case, (4, 4, 4))
+    open_fields = predict_boost(_nothing, case, SHAPE)
     assert high_error(open_fields, planned) > 0.02
-    learned = predict_boost(trained.network, case, (4, 4, 4))
+    learned = predict_boost(trained.network, case, SHAPE)
     assert high_error(learned, planned) < 0.5 * high_error(open_fields, planned)
     assert learned[~case.mask(BODY)].max() == 0.0
     assert learned.min() >= 0.0
@@ -164,7 +168,42 @@ class _Nothing(torch.nn.Module):
         return torch.zeros_like(x[:, :1])
 
 
+class _One(torch.nn.Module):
+    def forward(self, x):
+        return torch.ones_like(x[:, :1])
+
+
 _nothing = _Nothing()
+
+
+def test_a_window_holds_what_the_case_has_there_and_air_beyond():
+    case = made()
+    start = start_of(case, (8, 8, 8))
+    assert start == (2, 4, 8)
+    assert start_of(case, (8, 8, 8), (1, 0, -2)) == (3, 4, 6)
+    inner = windowed(case, start, (8, 8, 8))
+    assert np.array_equal(inner.dose, case.dose[2:10, 4:12, 8:16])
+    assert torch.equal(boost_channels(inner), boost_channels(case)[:, 2:10, 4:12, 8:16])
+    wide = windowed(case, (-2, -1, -3), (16, 18, 30))
+    assert torch.equal(boost_channels(wide)[:, 2:14, 1:17, 3:27], boost_channels(case))
+    x = boost_channels(wide)[:, 0]
+    for name, value in (("ptv", 0.0), (BODY, 0.0), ("distance_gtv", 1.0), ("density", -1.0)):
+        assert (x[CHANNELS.index(name)] == value).all(), name
+
+
+def test_beyond_the_window_stand_the_open_fields_and_the_seam_is_continuous():
+    """A network that adds one everywhere: one more in the middle, nothing beyond, a ramp between."""
+    case = made()
+    more = predict_boost(_One(), case, (8, 8, 12)) - predict_boost(_nothing, case, (8, 8, 12))
+    body = case.mask(BODY)
+    z, y, x = start_of(case, (8, 8, 12))
+    assert more[6, 8, 12] == pytest.approx(1.0, abs=1e-3)
+    outside = np.ones(SHAPE, bool)
+    outside[z : z + 8, y : y + 8, x : x + 12] = False
+    assert not more[outside].any()
+    assert more[6, 8, x : x + 4] == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=1e-3)
+    assert body[6, 8, x : x + 4].all()
+    assert seam((8, 8, 12)).max() == 1.0
 
 
 def test_the_network_says_what_open_fields_lack():
@@ -198,7 +237,7 @@ def test_another_task_site_or_channels_are_refused(trained):
 
 
 def test_every_case_comes_once_in_an_epoch_and_needs_a_dose():
-    plan = settings(augment={"mirror_chance": 0.0, "upside_chance": 0.0})
+    plan = settings(augment={"mirror_chance": 0.0, "upside_chance": 0.0, "shift_voxels": 0})
     cases = [replace(made(seed=seed), name=str(seed)) for seed in (1, 2, 3)]
     job = BoostJob(plan, cases, [])
     sums = {float(torch.from_numpy(c.dose.astype(np.float32)).sum()): c.name for c in cases}
