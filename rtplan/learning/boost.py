@@ -42,7 +42,8 @@ CHANNELS = (
     "boost_level",
     "few_fractions",
 )
-PLATE_AT = CHANNELS.index("plate_ptv")
+#: The channel ``boost_level`` is so many times what the boost has beyond the gland's dose.
+RATIO_SCALE = 5.0
 _FORM = "rtplan boost case 1"
 
 
@@ -211,7 +212,7 @@ def boost_channels(case: BoostCase) -> Tensor:
         torch.from_numpy(case.density.astype(np.float32)) / 255.0 * DENSITY_MAX - 1.0,
         *(torch.from_numpy(case.distances.astype(np.float32)) / 127.5 - 1.0),
         *torch.from_numpy(case.plates.astype(np.float32)),
-        ones * (boost - 1.0) * 5.0,
+        ones * (boost - 1.0) * RATIO_SCALE,
         ones * float(case.fractions < 20),
     ]
     return torch.stack(planes)

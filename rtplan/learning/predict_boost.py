@@ -14,7 +14,8 @@ from rtplan.errors import ModelError
 from rtplan.learning.boost import (
     BODY,
     CHANNELS,
-    PLATE_AT,
+    RATIO_SCALE,
+    REACH_MM,
     BoostCase,
     boost_channels,
     start_of,
@@ -26,6 +27,8 @@ from rtplan.learning.zoo import Model
 SITE = "prostate"
 #: Part of the gland's dose from which on a voxel counts as one of high dose.
 HIGH = 0.5
+#: Distance over which the first guess of the boost's dose beyond the gland's falls by e, mm.
+FALL_MM = 6.0
 #: Voxels over which the network's answer becomes the dose of the open fields at the window's border.
 SEAM = 3
 
@@ -105,8 +108,21 @@ def _overlap(
 
 
 def answer(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return the dose of channels, shape (1, 1, z, y, x): the network says what the open fields lack."""
-    return network(x) + x[:, PLATE_AT : PLATE_AT + 1]
+    """Return the dose of channels, shape (1, 1, z, y, x): the network says what a first guess lacks."""
+    return network(x) + guess(x)
+
+
+def guess(x: Tensor) -> Tensor:
+    """Return the first guess: open fields on the gland, and what the boost has beyond it, falling off.
+
+    Its height follows the prescription of the boost, which the network then need not learn.
+    """
+    plate, boost, away, body = (
+        x[:, CHANNELS.index(name) : CHANNELS.index(name) + 1]
+        for name in ("plate_ptv", "boost_level", "distance_gtv", BODY)
+    )
+    beyond = boost / RATIO_SCALE * torch.exp(-away.clamp(min=0.0) * (REACH_MM / FALL_MM))
+    return plate + beyond * body
 
 
 def normalised(relative: NDArray[np.float32], case: BoostCase) -> NDArray[np.float32]:
