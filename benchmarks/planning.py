@@ -278,7 +278,7 @@ def report(rows: list[dict[str, Any]]) -> str:
         f"{len(rows)} real prostates with lesions (PI-CAI masks, every fourth of the first 200) in digital",
         f"pelves, protocol `{PROTOCOL}`, 7 fields, step and shoot, {GRID_MM:g} mm; planner and leaf settings",
         "were tuned on shapes 200 to 207, which are not reported. All numbers are of the plan as written and",
-        "read back; all plans were made by one state of the program, in one run.",
+        "read back; all plans were made by one state of the program.",
         "",
         "| bar | wanted | found |",
         "|---|---|---|",
