@@ -77,7 +77,7 @@ def fit(rows: Sequence[dict[str, Any]]) -> None:
         "verified = false",
         "",
         "[cohort]",
-        f'patients = "{len(rows)} digital patients (cohort train, {rows[0]["seed"]} to {rows[-1]["seed"]})"',
+        f'patients = "{len(rows)} digital patients (cohort train, {numbers_of(rows)})"',
         f'planner_commit = "{planner_of(rows)}"',
         'settings = "7 beams, ideal fluence, 3 mm dose grid, gel of 10 cc, 12 mm; 0-7 mm to the back"',
         f'sha256 = "{digest(table)}"',
@@ -141,6 +141,17 @@ def slope(p: Sequence[float], truth: Sequence[bool]) -> tuple[float, float] | No
     return float(best[0]), float(best[1])
 
 
+def numbers_of(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the patients' numbers, those in a row as from and to."""
+    runs: list[list[int]] = []
+    for seed in sorted(row["seed"] for row in rows):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
 def planner_of(rows: Sequence[dict[str, Any]]) -> str:
     return ", ".join(sorted({row["commit"] for row in rows}))
 
@@ -178,8 +189,9 @@ def _head(train: Any, study: Any, failed: Any) -> list[str]:
     return [
         "# Who benefits from a spacer: a predictor against full replanning",
         "",
-        f"`python benchmarks/spacer.py`. Digital patients only: {len(train)} of cohort `train` (fitted on) "
-        f"and {len(study)} of cohort `study` (judged on; its ranges lie partly outside those of `train`), "
+        f"`python benchmarks/spacer.py`. Digital patients only: {len(train)} of cohort `train` (fitted on; "
+        f"{numbers_of(train)}) and {len(study)} of cohort `study` (judged on; {numbers_of(study)}; its "
+        "ranges lie partly outside those of `train`), "
         f"protocol `{PROTOCOL}`, planner of commit `{planner_of([*train, *study])}`. {len(failed)} could "
         f"not be planned{why}.",
         f"PTV margins by the patient's number: {said}. Each is planned twice (7 beams, ideal "
@@ -190,7 +202,8 @@ def _head(train: Any, study: Any, failed: Any) -> list[str]:
         "and features were fixed with the rows of an earlier run in sight, of both cohorts (an earlier "
         "planner, mostly the same patients): narrow margins (numbers 23 and on) since nearly all others "
         "benefit by every rule, none to the back (36 and on) so that some have less than the guard of 1 %. "
-        "Of the rows judged here none was seen before; they were judged once.",
+        "Of the rows judged here one (number 1) was looked at before, to see that it is whole; "
+        "all were judged once.",
         "",
         "What is shown holds for these anatomies, margins and this planner. It says nothing about people "
         "until it is repeated on them.",
