@@ -12,16 +12,15 @@ from rtplan.domain.nomenclature import EXTERNAL
 from rtplan.errors import StructureError
 from rtplan.imaging.contour import mask_on
 from rtplan.imaging.displace import Gel, Inserted, insert
-from rtplan.imaging.margin import expand
 from rtplan.imaging.perirectal import scene_of
-from rtplan.imaging.pushed import moved_image, moved_structure, moved_volume_cc
+from rtplan.imaging.pushed import moved_image, moved_structure, rectum_change_percent
 from rtplan.planning.spacer import load_gel
 from rtplan.steps.reference import reference_image
 
 STEP = "InsertSpacer"
 #: The rectal wall's volume may change by so much, %.
 WALL_PERCENT = 1.0
-#: Thickness of the wall where it is not a structure, mm.
+#: Thickness of the wall whose volume is checked: the outer part of the rectum, mm.
 WALL_MM = 3.0
 
 
@@ -103,12 +102,8 @@ def _images(patient: Patient, base: Image, inserted: Inserted) -> tuple[dict[str
 
 def _findings(patient: Patient, base: Image, inserted: Inserted) -> tuple[Finding, ...]:
     least = float(inserted.jacobian.min())
-    wall = _wall(patient, base)
-    before = float(wall.array.sum()) * wall.grid.voxel_cc
-    change = 100.0 * (moved_volume_cc(wall, inserted) / before - 1.0) if before else 0.0
-    volume = float(mask_on(patient.structure("Rectum"), base.grid).array.sum()) * base.grid.voxel_cc
+    change, whole = rectum_change_percent(inserted, WALL_MM), rectum_change_percent(inserted)
     rectum = mask_on(patient.structure("Rectum"), base.grid)
-    whole = 100.0 * (moved_volume_cc(rectum, inserted) / volume - 1.0)
     rows = (
         ("Spacer", "Volume[cc]", inserted.volume_cc, "cc", None, True),
         ("Spacer", "Thickness[mm]", inserted.thickness_mm, "mm", None, True),
@@ -143,15 +138,6 @@ def _furthest(inserted: Inserted, rectum: Mask) -> float:
     return float(np.linalg.norm(inserted.flow.forth(points) - points, axis=1).max())
 
 
-def _wall(patient: Patient, base: Image) -> Mask:
-    """Return the rectal wall: the structure, else the outer 3 mm of the rectum."""
-    if "Rectal_Wall" in patient.structures:
-        return mask_on(patient.structures["Rectal_Wall"], base.grid)
-    rectum = mask_on(patient.structure("Rectum"), base.grid)
-    inner = expand(patient.structure("Rectum"), base.grid, dict.fromkeys("LRAPSI", -WALL_MM))
-    return Mask(base.grid, rectum.array & ~mask_on(inner, base.grid).array)
-
-
 def _demand_sound(findings: tuple[Finding, ...]) -> None:
     for finding in findings:
         if finding.verdict == "missed":
@@ -159,7 +145,7 @@ def _demand_sound(findings: tuple[Finding, ...]) -> None:
                 f"The virtual spacer fails a check: {finding.metric} is {finding.value:.3f}, wanted "
                 f"{finding.limit}.",
                 where=finding.structure or "Spacer",
-                action="ask for less gel, or look at the contours of prostate and rectum.",
+                action="ask for less gel, look at prostate and rectum, or supply thinner slices.",
             )
 
 

@@ -11,7 +11,7 @@ from rtplan.domain import Grid, Image, Mask, Structure
 from rtplan.errors import StructureError
 from rtplan.imaging.displace import Gel, Inserted, insert
 from rtplan.imaging.perirectal import Scene, scene_of
-from rtplan.imaging.pushed import moved_image, moved_structure, moved_volume_cc
+from rtplan.imaging.pushed import moved_image, moved_structure, rectum_change_percent
 
 Float = NDArray[np.float64]
 
@@ -68,11 +68,12 @@ def test_nothing_tears_and_the_wall_keeps_its_volume(
 ) -> None:
     image, structures, inserted = filled
     assert inserted.jacobian.min() > 0.3
+    assert rectum_change_percent(inserted) == pytest.approx(0.0, abs=0.5)
+    assert rectum_change_percent(inserted, 3.0) == pytest.approx(0.0, abs=0.5)
     for name in ("Rectum", "Rectal_Wall"):
         mask = structures[name].region
         assert isinstance(mask, Mask)
         before = float(mask.array.sum()) * mask.grid.voxel_cc
-        assert moved_volume_cc(mask, inserted) == pytest.approx(before, rel=0.01)
         after = moved_structure(structures[name], inserted, image.grid).region
         assert isinstance(after, Mask)
         assert after.array.sum() * mask.grid.voxel_cc == pytest.approx(before, rel=0.01)
@@ -83,10 +84,26 @@ def test_what_is_pushed_comes_from_the_fat(filled: tuple[Image, dict[str, Struct
     image, _, inserted = filled
     after = moved_image(image, inserted, 10.0)
     fat = Mask(image.grid, (image.array > -110.0) & (image.array < -80.0))
-    before = float(fat.array.sum()) * image.grid.voxel_cc
-    assert before - moved_volume_cc(fat, inserted) == pytest.approx(10.0, abs=1.5)
+    left = moved_structure(Structure("zFat", "CONTROL", fat), inserted, image.grid).region
+    assert isinstance(left, Mask)
+    gone = float(fat.array.sum() - left.array.sum()) * image.grid.voxel_cc
+    assert gone == pytest.approx(10.0, abs=1.5)
     np.testing.assert_array_equal(after.array < -500, image.array < -500)  # the outline stays
     np.testing.assert_allclose(after.array[inserted.spacer.array], 10.0)
+
+
+def test_a_push_that_squeezes_the_rectum_is_measured(
+    filled: tuple[Image, dict[str, Structure], Inserted],
+) -> None:
+    """Where every point was 5 % further from the middle before, 1 / 1.05³ of the volume is left."""
+    _, _, inserted = filled
+    field = inserted.registration.displacement
+    assert field is not None
+    points = field.grid.to_patient(np.moveaxis(np.indices(field.grid.shape), 0, -1))
+    outward = 0.05 * (points - points[inserted.scene.rectum_mm < 0.0].mean(axis=0))
+    moved = replace(inserted.registration, displacement=replace(field, vectors=outward))
+    found = rectum_change_percent(replace(inserted, registration=moved))
+    assert found == pytest.approx(100.0 * (1.05**-3 - 1.0), abs=1.5)
 
 
 def test_targets_and_prostate_stay(filled: tuple[Image, dict[str, Structure], Inserted]) -> None:
