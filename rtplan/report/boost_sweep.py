@@ -193,7 +193,7 @@ def _boost(axes: Axes, stops: Sequence[Shown], stop: Shown) -> None:
     axes.axvline(stop.boost_gy, color=GREY, linewidth=0.8)
     axes.set_xlabel("boost prescribed [Gy]")
     axes.set_title("dose in the boost [Gy]")
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
 
 
 def _risk(axes: Axes, stops: Sequence[Shown], risks: Sequence[Finding | None], rank: int) -> None:

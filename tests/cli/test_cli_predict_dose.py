@@ -109,6 +109,8 @@ def test_the_dose_says_that_it_is_predicted_and_lies_in_the_body(
     assert all(f["detail"]["dose"] == "predicted, not planned" for f in told["findings"])
     assert any(n["code"] == "DOSE_PREDICTED" for n in told["notices"])
     assert [s["own"] for s in told["sweep"]].count(True) == 1
+    medians = [s["gtv_gy"]["D50%"] for s in told["sweep"]]
+    assert medians[0] + 5.0 < medians[1] < medians[2] - 5.0  # 77, 87.4 and 95 Gy prescribed
     page = (out.parent / "RD_sweep.html").read_text()
     assert page.count('type="radio"') == len(told["sweep"]) == page.count("<img ")
     assert "<script" not in page

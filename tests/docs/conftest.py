@@ -48,6 +48,14 @@ def make_finer_folder(place: Path, _) -> None:
     write_patient(replace(patient, structures=structures), place)
 
 
+def make_boost(place: Path, _) -> None:
+    """Write this patient with a bladder, and the gland's target under both boost protocols' names."""
+    patient, structures = _drawn(5)
+    structures["Bladder"] = patient.structure("Bladder")
+    structures["PTVp_4000"] = replace(structures["PTVp_7700"], name="PTVp_4000")
+    write_patient(replace(patient, structures=structures), place)
+
+
 def make_run(place: Path, ready) -> None:
     """Run this patient with three fields on a coarse grid: what the pages' own runs take a minute for."""
     arms = ("CT", "SynCT")
@@ -145,6 +153,7 @@ def make_measured(place: Path, _) -> None:
 MADE = {
     "patient": make_patient_folder,
     "finer": make_finer_folder,
+    "boost": make_boost,
     "run": make_run,
     "export": make_export,
     "cohort": make_cohort,
