@@ -1,7 +1,7 @@
 """The boost network on held-out digital pelves and on those with real glands and lesions, beside baselines.
 
 ``python benchmarks/dose_prostate.py --cache CACHE`` plans what the cache lacks, scores, and writes
-``benchmarks/results/dose_prostate.md``; with ``--card`` also the figures of the model's card. ``--plans`` and
+``benchmarks/results/dose_prostate.md``; with ``--card`` also the figures of card and page. ``--plans`` and
 ``--calls`` measure mimicking, the planner's own scatter, and the seconds of the command.
 """
 
@@ -350,6 +350,16 @@ def calls_lines(cache: Path) -> list[str]:
     ]
 
 
+def write_between(path: Path, lines: Sequence[str]) -> None:
+    """Replace what stands between the two marks of a page by the tables."""
+    text = path.read_text(encoding="utf-8")
+    head, rest = text.split("<!-- boost figures -->\n")[0], text.split("<!-- end of boost figures -->\n")[1]
+    told = "\n".join(lines)
+    path.write_text(
+        f"{head}<!-- boost figures -->\n{told}<!-- end of boost figures -->\n{rest}", encoding="utf-8"
+    )
+
+
 def main() -> None:
     """Plan what is missing, measure, score, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -383,6 +393,9 @@ def main() -> None:
     if given.card:
         folder = ROOT / "models" / model.card.name
         save_card(folder, model.card.model_copy(update={"figure": figures_of(sets)}))
+        lines = [line for data, rows in sets.items() for line in (f"**{data}**", "", *table_of(rows), "")]
+        write_between(folder / "card.md", lines)
+        write_between(ROOT / "docs" / "dose-prediction.md", lines)
     print(RESULT)
 
 

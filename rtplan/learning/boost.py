@@ -25,6 +25,8 @@ _BITS = (*ORGANS, BODY)
 REACH_MM = 60.0
 #: Part of a voxel from which on it counts to the gland's target and to the boost (a lesion may be small).
 INSIDE = {"ptv": 0.5, "gtv": 0.3}
+#: Part of a voxel from which on the planner boosts it (`rtplan.planning.prepare.TOUCHED`).
+TOUCHED = 0.02
 #: Densities are kept up to this one, relative to water.
 DENSITY_MAX = 2.0
 #: Distances in the order of their channels.

@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from rtplan.errors import ModelError
 from rtplan.learning import loss, together
-from rtplan.learning.boost import BODY, CHANNELS, INSIDE, BoostCase, boost_channels, start_of, windowed
+from rtplan.learning.boost import (
+    BODY,
+    CHANNELS,
+    INSIDE,
+    TOUCHED,
+    BoostCase,
+    boost_channels,
+    start_of,
+    windowed,
+)
 from rtplan.learning.boost_settings import BoostSettings
 from rtplan.learning.predict_boost import HIGH, answer, high_error, predict_boost
 from rtplan.learning.run import Run
@@ -20,6 +29,8 @@ from rtplan.learning.run import Run
 #: Structures whose sorted doses are compared, and so many voxels of each.
 SORTED = ("ptv", "gtv", "Rectum", "Bladder", "Urethra")
 SORTED_MAX = 4096
+#: Part of a voxel from which on it is one of them.
+LEAST = {**dict.fromkeys(SORTED, 0.5), "ptv": INSIDE["ptv"], "gtv": TOUCHED}
 _AT = {name: CHANNELS.index(name) for name in SORTED}
 
 
@@ -99,8 +110,10 @@ class BoostJob:
         bf16 = self.settings.optimise.precision == "bf16"
         with torch.autocast(one.inputs.device.type, torch.bfloat16, enabled=bf16):
             found = answer(run.generator, one.inputs)
-        body, gtv = (one.inputs[:, CHANNELS.index(name)][:, None] for name in (BODY, "gtv"))
-        weight = body * (1.0 + (plan.high - 1.0) * (one.dose >= HIGH)) + plan.boost * gtv
+        body, gtv, rectum = (one.inputs[:, CHANNELS.index(n)][:, None] for n in (BODY, "gtv", "Rectum"))
+        high = one.dose >= HIGH
+        special = (gtv >= TOUCHED) | (high & (rectum > 0.0))
+        weight = body * (1.0 + (plan.high - 1.0) * high + plan.boost * special)
         l1 = loss.masked_l1(found, one.dose, weight)
         total, dvh = l1, l1.new_zeros(())
         if plan.dvh > 0.0 and run.step >= plan.dvh_from:
@@ -126,7 +139,7 @@ def sorted_l1(prediction: Tensor, batch: BoostSample, rng: np.random.Generator) 
     """
     terms = []
     for name, at in _AT.items():
-        where = torch.nonzero(batch.inputs[0, at].flatten() >= INSIDE.get(name, 0.5), as_tuple=True)[0]
+        where = torch.nonzero(batch.inputs[0, at].flatten() >= LEAST[name], as_tuple=True)[0]
         if where.numel() == 0:
             continue
         if where.numel() > SORTED_MAX:

@@ -53,7 +53,7 @@ class BoostLoss(Frozen):
     high : float
         Of a voxel with at least half of the gland's dose, against 1 elsewhere in the body.
     boost : float
-        Of a voxel of the boost, beside that.
+        Of a voxel that the boost touches, or of the rectum with high dose, beside that.
     dvh, dvh_from : float, int
         Of the L1 of the sorted doses per structure, and from which step on.
     """

@@ -16,6 +16,7 @@ from rtplan.learning.boost import (
     CHANNELS,
     RATIO_SCALE,
     REACH_MM,
+    TOUCHED,
     BoostCase,
     boost_channels,
     start_of,
@@ -115,14 +116,16 @@ def answer(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def guess(x: Tensor) -> Tensor:
     """Return the first guess: open fields on the gland, and what the boost has beyond it, falling off.
 
-    Its height follows the prescription of the boost, which the network then need not learn.
+    Voxels that the boost touches have its whole height, as the planner gives it to them. The height follows
+    the prescription of the boost, which the network then need not learn.
     """
-    plate, boost, away, body = (
+    plate, boost, away, part, body = (
         x[:, CHANNELS.index(name) : CHANNELS.index(name) + 1]
-        for name in ("plate_ptv", "boost_level", "distance_gtv", BODY)
+        for name in ("plate_ptv", "boost_level", "distance_gtv", "gtv", BODY)
     )
-    beyond = boost / RATIO_SCALE * torch.exp(-away.clamp(min=0.0) * (REACH_MM / FALL_MM))
-    return plate + beyond * body
+    near = torch.exp(-away.clamp(min=0.0) * (REACH_MM / FALL_MM))
+    share = torch.where(part >= TOUCHED, torch.ones_like(near), near)
+    return plate + boost / RATIO_SCALE * share * body
 
 
 def normalised(relative: NDArray[np.float32], case: BoostCase) -> NDArray[np.float32]:
