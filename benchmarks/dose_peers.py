@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from dose_slabs import FROM_MM, LOST, MIDDLE_MM, SHOWN_MM, SLABS, TO_MM, kept, line, over_water
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rtplan.domain import Grid, Image, Mask
@@ -36,9 +38,12 @@ from rtplan.planning.raytrace import sampled
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT.parent / "shared" / "data" / "beam" / "generic_truebeam_6mv_tmr.csv"
 OUT = ROOT / "benchmarks" / "results" / "dose_peers.md"
+PICTURE = ROOT / "docs" / "dose_engine_peers.png"
 MODEL, CURVE = load_beam("generic_6mv"), load_curve("matrad_default")
 TPR = 0.666
 DEPTHS_MM, SIDES_MM = (50.0, 100.0, 150.0, 200.0), (40.0, 100.0, 200.0)
+SLAB_SIDES_MM = (40.0, 100.0)
+COLOURS = {"rtplan": "#1B2126", "rtplan cone": "#D55E00", "PyDoseRT": "#009E73", "pyRadPlan": "#CC79A7"}
 BESIDE_MM = (-60.0, -40.0, -20.0, 0.0, 20.0, 40.0, 60.0)
 PELVIS = ("valid", 1)
 Float = NDArray[np.float64]
@@ -69,7 +74,16 @@ def scenes() -> dict[str, Scene]:
     return {
         "tank": tank((101, 120, 101), 3.0), "fine": tank((101, 75, 101), 2.0),
         "pelvis": pelvis, "water": water, "ellipse": ellipse,
-    }  # fmt: skip
+    } | {f"slab of {name}": slab(hu) for name, (hu, _, _) in SLABS.items()}  # fmt: skip
+
+
+def slab(hu: float) -> Scene:
+    """Return the tank with a slab of this HU across the beam."""
+    water = tank((101, 120, 101), 3.0)
+    y = water.image.grid.to_patient(np.stack(np.indices(water.image.grid.shape), axis=-1))[..., 1]
+    return Scene(
+        water.image.with_array(np.where((y > FROM_MM) & (y < TO_MM), hu, water.image.array)), water.body
+    )
 
 
 def tank(shape: tuple[int, int, int], spacing_mm: float) -> Scene:
@@ -112,6 +126,9 @@ def fields() -> dict[str, dict[str, Any]]:
     """Return all calculations by name."""
     made = {f"depth {d:g}": field("tank", 100.0, (0.0, d, 0.0), 0.0) for d in DEPTHS_MM}
     made |= {f"side {s:g}": field("tank", s, (0.0, 100.0, 0.0), 0.0) for s in SIDES_MM}
+    made |= {
+        f"{s} {a:g}": field(f"slab of {s}", a, (0.0, 100.0, 0.0), 0.0) for s in SLABS for a in SLAB_SIDES_MM
+    }
     made["profile"] = field("fine", 100.0, (0.0, 100.0, 0.0), 0.0)
     for scene in ("pelvis", "water"):
         made |= {f"{scene} {g}": field(scene, 80.0, (0.0, 0.0, 0.0), float(g)) for g in (0, 90)}
@@ -200,9 +217,20 @@ class Reader:
         left = sides[0]
         return float(right[1] - left[1]), float((left[2] - left[0] + right[0] - right[2]) / 2.0)
 
-    def on_axis(self, gantry: int) -> Float:
-        """Pelvis over water at the places ``BESIDE_MM`` of the axis (above 0: behind the isocentre)."""
-        way = np.array(BESIDE_MM)[:, None] * np.array([[0.0, 1.0, 0.0] if gantry == 0 else [-1.0, 0.0, 0.0]])
+    def over_water(self, slab: str, side: float, depth: Float) -> Float:
+        """Slab over water at depths of the axis."""
+        points = np.stack([0.0 * depth, depth, 0.0 * depth], axis=1)
+        there, water = (
+            read(self.doses[name], self.grids["tank"], points)
+            for name in (f"{slab} {side:g}", f"side {side:g}")
+        )
+        return there / water
+
+    def on_axis(self, gantry: int, beside: Float | None = None) -> Float:
+        """Pelvis over water at places of the axis, ``BESIDE_MM`` if none (above 0: behind the isocentre)."""
+        way = np.array(BESIDE_MM if beside is None else beside)[:, None] * np.array(
+            [[0.0, 1.0, 0.0] if gantry == 0 else [-1.0, 0.0, 0.0]]
+        )
         pelvis, water = (read(self.doses[f"{s} {gantry}"], self.grids[s], way) for s in ("pelvis", "water"))
         return pelvis / water
 
@@ -252,6 +280,52 @@ def in_pelvis(readers: dict[str, Reader], all_scenes: dict[str, Scene]) -> Itera
             yield f"| {name} | {axis} | {'–' if reader is first else beside} |"
 
 
+def in_slabs(readers: dict[str, Reader]) -> Iterator[str]:
+    """Lines of the slabs, with the kept Monte-Carlo values."""
+    _, left, _ = kept()
+    yield (
+        "| slab from 6 to 11.1 cm | field, cm | by | before, 5 cm | in it, 7 cm | in it, 8.5 cm "
+        "| behind, 11.5 cm | behind, 13 cm | behind, 18 cm |"
+    )
+    yield "|" + "---|" * 9
+    for slab_ in SLABS:
+        for side in SLAB_SIDES_MM:
+            for name, reader in readers.items():
+                yield line(slab_, side, name, SHOWN_MM, reader.over_water(slab_, side, SHOWN_MM))
+            if slab_ in LOST:
+                continue
+            ratio, error = over_water(left, f"{slab_} as water", side)
+            yield line(slab_, side, "Monte Carlo, water of its density", MIDDLE_MM, ratio, error)
+
+
+def picture(readers: dict[str, Reader]) -> None:
+    """Draw 10 x 10 cm through the slabs, and the axes in the pelvis."""
+    _, left, _ = kept()
+    figure = Figure(figsize=(9.0, 5.6))
+    axes = figure.subplots(2, 3)
+    for panel, slab_ in zip(axes[0], SLABS, strict=True):
+        for name, reader in readers.items():
+            panel.plot(SHOWN_MM, reader.over_water(slab_, 100.0, SHOWN_MM), label=name, color=COLOURS[name])
+        if slab_ not in LOST:
+            ratio, _ = over_water(left, f"{slab_} as water", 100.0)
+            panel.plot(
+                MIDDLE_MM[1:66:2], ratio[1:66:2], "o", ms=3, mfc="none", color="#0072B2", label="Monte Carlo"
+            )
+        panel.axvspan(FROM_MM, TO_MM, color="#F3F6F8", zorder=0)
+        panel.set(xlabel="depth [mm]", title=f"{slab_}, 10 x 10 cm")
+    beside = np.arange(-80.0, 81.0, 2.0)
+    for panel, gantry in zip(axes[1], (0, 90), strict=False):
+        for name, reader in readers.items():
+            panel.plot(beside, reader.on_axis(gantry, beside), label=name, color=COLOURS[name])
+        panel.set(xlabel="behind the isocentre [mm]", title=f"pelvis, gantry {gantry}")
+    axes[1, 2].axis("off")
+    axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, loc="center")
+    for row in axes:
+        row[0].set_ylabel("dose over that in water")
+    figure.tight_layout()
+    figure.savefig(PICTURE, dpi=90, metadata={"Software": None})
+
+
 def by_quality(readers: dict[str, Reader]) -> Iterator[str]:
     """Lines on how much of the difference at the isocentre is the beam's quality."""
     yield "| at the isocentre, % | gantry 0 | gantry 90 | gantry 90 from rtplan's by TPR20,10 |"
@@ -279,6 +353,9 @@ def report(found: dict[str, Any], all_scenes: dict[str, Scene]) -> Iterator[str]
     for name, answer in found.items():
         yield f"- {name}: {answer if isinstance(answer, str) else answer[2]}"
     yield from ["", SETTING, "", "## Water", "", *in_water(readers), "", WATER]
+    yield from ["", "## Slabs: dose over the same program's in water, less 1, %", "", *in_slabs(readers)]
+    yield from ["", IN_SLABS]
+    picture(readers)
     yield from ["", "## An inhomogeneous pelvis", "", IN_PELVIS, *in_pelvis(readers, all_scenes)]
     yield from ["", "## Why they differ", "", *by_quality(readers), "", WHY, "", "## Time", ""]
     yield "| 7 open fields of 8 x 8 cm, 80x140x140 voxels of 3 mm | first call, s | best further call, s |"
@@ -304,6 +381,11 @@ WATER = """\
 Isocentre at each depth, so the first table is a ratio of TMRs. rtplan is fitted to this table; PyDoseRT
 takes one number of it (TPR20,10), from which its kernels follow by a published parametrisation; pyRadPlan's
 beam is another machine's and more penetrating. Output factors hold phantom scatter alone in the peers."""
+
+IN_SLABS = """\
+The slabs of dose_slabs.md, with its Monte-Carlo values. The three pencil beams know the radiological depth
+alone, and so agree with each other and not with the Monte Carlo in and behind the slabs; the collapsed cone
+loses and regains electrons and scatter as it does."""
 
 IN_PELVIS = """\
 Digital pelvis valid:1, isocentre in the middle of the target, open 8 x 8 cm field. Each number is an

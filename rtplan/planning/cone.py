@@ -74,7 +74,7 @@ class ConeSettings:
     """
 
     primary: Fineness = Fineness(3.0, 4)
-    scatter: Fineness = Fineness(6.0, 12)
+    scatter: Fineness = Fineness(6.0, 16)
     ray_spacing_mm: float = 3.0
     map_spacing_mm: float = 1.25
     sector_deg: float = 8.0

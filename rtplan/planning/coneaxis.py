@@ -14,7 +14,7 @@ from rtplan.planning.kernel import EnergyKernel, Part
 Float = NDArray[np.float64]
 
 #: Nodes of the quadrature beside the kernel's cones: azimuths of an eighth turn, and paths.
-AZIMUTHS, PATHS = 6, 40
+AZIMUTHS, PATHS = 6, 100
 
 
 def parts_on_axis(
