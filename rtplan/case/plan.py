@@ -123,7 +123,7 @@ def plan_case(place: Place, settings: PlanSettings, *, say: Say = lambda _: None
         if settings.second:
             say(f"Calculate by the other algorithm ({other_than(settings.algorithm)})")
             seen, _ = read_back(folder / "dicom" / "RP.dcm", prepared, COARSE)
-            patient = checked(patient, prepared, seen, settings.algorithm)
+            patient = checked(patient, prepared, seen, settings.algorithm, again=len(seen) < len(beams))
         if settings.robust is not None:
             say("Evaluate in scenarios")
             patient = in_scenarios(patient, prepared, beams, settings.robust)
@@ -285,9 +285,18 @@ def judged(
     return patient.with_findings(*told)
 
 
-def checked(patient: Patient, prepared: Prepared, beams: tuple[Beam, ...], name: str) -> Patient:
-    """Add what the other algorithm gives for the written plan."""
-    dose = _on_planned_grid(patient.doses[prepared.arm], prepared)
+def checked(
+    patient: Patient, prepared: Prepared, beams: tuple[Beam, ...], name: str, *, again: bool = False
+) -> Patient:
+    """Add what the other algorithm gives for the written plan.
+
+    ``again``: the beams are not those of the reported dose (an arc's coarser steps); both algorithms then
+    calculate them, so that nothing but the algorithm differs.
+    """
+    if again:
+        dose = calculated_by(name, prepared, beams)
+    else:
+        dose = _on_planned_grid(patient.doses[prepared.arm], prepared)
     found, notices = second_opinion(prepared, beams, dose, other_than(name))
     told = (replace(f, patient=patient.key, arm=prepared.arm) for f in found)
     return patient.with_findings(*told).with_notices(*notices)
