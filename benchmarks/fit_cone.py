@@ -36,7 +36,7 @@ DEEP_MM = np.array([20, 25, 30, 40, 50, 75, 100, 125, 150, 175, 200, 225, 250, 3
 GATED_MM = (50.0, 100.0, 150.0, 200.0, 250.0)
 #: By how much the logarithm of an energy's share may leave the published spectrum's at the price of one
 #: residual of 1 % to the power below; what the residuals of other depths weigh beside those of the bars.
-FREEDOM, BAR, LOOSE, POWER, ROUNDS = 4.0, 0.01, 0.03, 12, 1
+FREEDOM, BAR, LOOSE, POWER, ROUNDS = 4.0, 0.01, 0.03, 12, 2
 
 #: Energy, MeV, and mass attenuation and energy absorption of water, cm2/g: NIST, Hubbell and Seltzer,
 #: NISTIR 5632; tungsten's and aluminium's attenuation at the knots below it.
