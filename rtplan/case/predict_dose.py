@@ -125,7 +125,7 @@ def predict_case(place: Place, settings: PredictSettings, *, say: Say = lambda _
     plan_settings(settings.beams)
     model = load_model(settings.model)
     demand_boost_model(model)
-    demand_free(place.out, overwrite=place.overwrite)
+    demand_free(place.out, overwrite=place.overwrite, page=settings.sweep)
     say("Read")
     patient = replace(read(place), plan=None, doses={}, clinical_plan=None)
     start = time.perf_counter()
@@ -225,14 +225,15 @@ def page_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}_sweep.html")
 
 
-def demand_free(out: Path, *, overwrite: bool) -> None:
-    """Raise OutputError where a file stands in the way, or the name is no DICOM file's."""
+def demand_free(out: Path, *, overwrite: bool, page: bool = False) -> None:
+    """Raise OutputError where a file (or a sweep's page) is in the way, or the name is no DICOM file's."""
     if out.suffix.lower() != ".dcm":
         raise OutputError("The predicted dose is one file.", where=out.name, action="give --out NAME.dcm.")
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise OutputError(
-            "The file is there already.", where=out.name, action="choose another --out, or --overwrite."
-        )
+    for path in (out, page_of(out)) if page else (out,):
+        if path.is_dir() or (path.exists() and not overwrite):
+            raise OutputError(
+                "The file is there already.", where=path.name, action="choose another --out, or --overwrite."
+            )
 
 
 def _before(patient: Patient, protocol: Protocol, settings: PredictSettings, say: Say) -> Patient:

@@ -8,8 +8,10 @@ import pydicom
 import pytest
 
 from rtplan import cli
+from rtplan.case.predict_dose import demand_free
 from rtplan.domain import Grid, Image, Mask, Patient, Structure
 from rtplan.domain.nomenclature import kind_of
+from rtplan.errors import OutputError
 from rtplan.io import rtdose
 from rtplan.io.patient_write import write_patient
 from rtplan.learning.boost_settings import BoostSettings
@@ -170,3 +172,11 @@ def test_a_protocol_with_two_prescriptions_for_one_target_is_refused(folder, mod
     assert leave(*call(folder, model, tmp_path / "RD.dcm", "--protocol", path, "--quiet")) == 1
     assert "GTVp" in capsys.readouterr().err
     assert not (tmp_path / "RD.dcm").exists()
+
+
+def test_the_page_of_an_earlier_sweep_is_not_overwritten_unasked(tmp_path):
+    (tmp_path / "RD_sweep.html").write_text("an earlier one", encoding="utf-8")
+    demand_free(tmp_path / "RD.dcm", overwrite=False)
+    demand_free(tmp_path / "RD.dcm", overwrite=True, page=True)
+    with pytest.raises(OutputError, match="there already"):
+        demand_free(tmp_path / "RD.dcm", overwrite=False, page=True)
