@@ -23,6 +23,7 @@ from rtplan.learning.boost import (
     windowed,
 )
 from rtplan.learning.boost_settings import BoostSettings
+from rtplan.learning.dose_terms import Course, mean_terms
 from rtplan.learning.predict_boost import HIGH, answer, high_error, predict_boost
 from rtplan.learning.run import Run
 
@@ -36,10 +37,11 @@ _AT = {name: CHANNELS.index(name) for name in SORTED}
 
 @dataclass(frozen=True, eq=False)
 class BoostSample:
-    """One sample: channels (1, c, z, y, x) and dose over the gland's (1, 1, z, y, x) in the window."""
+    """One sample: channels (1, c, z, y, x), dose over the gland's (1, 1, z, y, x), and the course."""
 
     inputs: Tensor
     dose: Tensor
+    course: Course
 
 
 class BoostJob:
@@ -94,7 +96,7 @@ class BoostJob:
         for chance, axis in ((settings.augment.mirror_chance, -1), (settings.augment.upside_chance, -3)):
             if rng.random() < chance:
                 x, dose = x.flip(axis), dose.flip(axis)
-        return BoostSample(x[None], dose[None])
+        return BoostSample(x[None], dose[None], Course(case.gland_gy, case.fractions))
 
     def loss(self, run: Run, batch: Sequence[BoostSample]) -> tuple[Tensor, dict[str, float]]:
         """Return what is minimised (the mean over the samples) and its parts in % of the gland's dose."""
@@ -102,10 +104,11 @@ class BoostJob:
             self._parts(run, one, place)
             for place, one in zip(together.shares(range(len(batch))), batch, strict=True)
         ]
-        total, l1, dvh = (torch.stack(terms).mean() for terms in zip(*parts, strict=True))
-        return total, {"l1_percent": l1.item() * 100.0, "dvh_percent": dvh.item() * 100.0}
+        total, *seen = (torch.stack(terms).mean() for terms in zip(*parts, strict=True))
+        names = ("l1_percent", "dvh_percent", "means_percent")
+        return total, {name: part.item() * 100.0 for name, part in zip(names, seen, strict=True)}
 
-    def _parts(self, run: Run, one: BoostSample, turn: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _parts(self, run: Run, one: BoostSample, turn: int) -> tuple[Tensor, ...]:
         plan = self.settings.loss
         bf16 = self.settings.optimise.precision == "bf16"
         with torch.autocast(one.inputs.device.type, torch.bfloat16, enabled=bf16):
@@ -120,7 +123,8 @@ class BoostJob:
             rng = np.random.default_rng([self.settings.seed, run.step, 3 + turn])
             dvh = sorted_l1(found, one, rng)
             total = total + plan.dvh * dvh
-        return total, l1.detach(), dvh.detach()
+        means = mean_terms(found, one.dose, lambda name: part_of(one, name), one.course, plan.means)
+        return total + means, l1.detach(), dvh.detach(), means.detach()
 
     def validate(self, network: nn.Module) -> float:
         """Return the mean over the held-out patients of the error where the dose is high, %; NaN without."""
@@ -130,6 +134,12 @@ class BoostJob:
             dose = predict_boost(network, case, self.settings.patch_zyx)
             errors.append(high_error(dose, case.dose.astype(np.float32)))
         return 100.0 * float(np.mean(errors)) if errors else math.nan
+
+
+def part_of(one: BoostSample, name: str) -> Tensor:
+    """Return the part of each voxel in a structure, shape (1, 1, z, y, x); targets as planned."""
+    part = one.inputs[:, CHANNELS.index(name)][:, None]
+    return torch.where(part >= LEAST.get(name, 0.5), part, torch.zeros_like(part))
 
 
 def sorted_l1(prediction: Tensor, batch: BoostSample, rng: np.random.Generator) -> Tensor:

@@ -17,6 +17,7 @@ from rtplan.learning.card import (
     Shape,
     Triple,
 )
+from rtplan.learning.dose_terms import MeanTerm
 from rtplan.learning.settings import OptimiseSettings
 
 
@@ -56,12 +57,15 @@ class BoostLoss(Frozen):
         Of a voxel that the boost touches, or of the rectum with high dose, beside that.
     dvh, dvh_from : float, int
         Of the L1 of the sorted doses per structure, and from which step on.
+    means : tuple of MeanTerm
+        Generalised means that are to be met, of ``ptv``, ``gtv`` or an organ; none by default.
     """
 
     high: float = Field(4.0, ge=1.0)
     boost: float = Field(4.0, ge=0.0)
     dvh: float = Field(0.0, ge=0.0)
     dvh_from: int = Field(0, ge=0)
+    means: tuple[MeanTerm, ...] = ()
 
 
 class BoostSettings(Frozen):

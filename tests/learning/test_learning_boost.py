@@ -21,6 +21,7 @@ from rtplan.learning.boost import (
 )
 from rtplan.learning.boost_job import BoostJob, BoostSample, sorted_l1
 from rtplan.learning.boost_settings import BoostSettings
+from rtplan.learning.dose_terms import Course, MeanTerm, mean_terms
 from rtplan.learning.loop import learn
 from rtplan.learning.predict_boost import (
     answer,
@@ -31,8 +32,10 @@ from rtplan.learning.predict_boost import (
     seam,
     swept_gy,
 )
+from rtplan.learning.run import begin
 from rtplan.learning.zoo import Model, load_model
 
+COURSE = Course(77.0, 35)
 SHAPE, SPACING = (12, 16, 24), (4.0, 4.0, 4.0)
 Z, Y, X = ((i - 0.5 * (n - 1)) * mm for i, n, mm in zip(np.indices(SHAPE), SHAPE, SPACING, strict=True))
 
@@ -262,6 +265,30 @@ def test_equal_histograms_have_no_sorted_error():
     x[0, CHANNELS.index("ptv"), 0, 0, :3] = 1.0
     dose = torch.tensor([1.0, 0.5, 0.25, 0.0]).reshape(1, 1, 1, 1, 4)
     rng = np.random.default_rng(1)
-    assert sorted_l1(dose[..., [1, 0, 2, 3]], BoostSample(x, dose), rng) == 0.0
-    assert sorted_l1(dose + 0.3, BoostSample(x, dose), rng) == pytest.approx(0.3)
-    assert sorted_l1(dose, BoostSample(torch.zeros_like(x), dose), rng) == 0.0
+    assert sorted_l1(dose[..., [1, 0, 2, 3]], BoostSample(x, dose, COURSE), rng) == 0.0
+    assert sorted_l1(dose + 0.3, BoostSample(x, dose, COURSE), rng) == pytest.approx(0.3)
+    assert sorted_l1(dose, BoostSample(torch.zeros_like(x), dose, COURSE), rng) == 0.0
+
+
+def test_means_are_added_to_the_loss_and_told_in_the_log():
+    """With the terms the loss is larger by just them; a boost counts from where the planner gives it."""
+    terms = (
+        MeanTerm(structure="Rectum", exponent=11.0, weight=0.5, alpha_beta_gy=3.0),
+        MeanTerm(structure="gtv", exponent=-20.0, weight=0.25),
+    )
+    totals = []
+    for means in ((), terms):
+        plan = settings(loss={"means": means}, optimise={"steps": 2, "precision": "f32"})
+        job = BoostJob(plan, [made()], [])
+        run = begin(plan, None)
+        batch = job.draw(0)
+        total, seen = job.loss(run, batch)
+        totals.append(float(total.detach()))
+    found, one = answer(run.generator, batch[0].inputs).detach(), batch[0]
+    weight = {"Rectum": (one.inputs[:, CHANNELS.index("Rectum")][:, None])}
+    part = one.inputs[:, CHANNELS.index("gtv")][:, None]
+    weight["gtv"] = torch.where(part >= 0.02, part, torch.zeros_like(part))
+    wanted = float(mean_terms(found, one.dose, weight.__getitem__, one.course, terms))
+    assert wanted > 0.0
+    assert totals[1] - totals[0] == pytest.approx(wanted, rel=1e-4)
+    assert seen["means_percent"] == pytest.approx(100.0 * wanted, rel=1e-4)
