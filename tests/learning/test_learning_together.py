@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -52,12 +53,7 @@ def test_two_processes_equal_one_with_the_double_batch(tiny, plan, tmp_path):
     save_pair(pair, tmp_path / "pair.npz")
     (tmp_path / "plan.json").write_text(plan(1).model_dump_json(by_alias=True), encoding="utf-8")
     (tmp_path / "work.py").write_text(WORK, encoding="utf-8")
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *command, str(tmp_path / "work.py"), str(tmp_path)],
-        capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    _launch(tmp_path)
     assert {(tmp_path / f"rank{n}").read_text() for n in (0, 1)} == {str(tmp_path / "two" / "model.toml")}
     train(plan(2), [(1.0, [pair])], [pair], tmp_path / "one")
     ours, theirs = (load_file(tmp_path / name / "best.safetensors") for name in ("two", "one"))
@@ -71,6 +67,32 @@ def test_two_processes_equal_one_with_the_double_batch(tiny, plan, tmp_path):
     with (tmp_path / "two" / "log.csv").open() as stream:
         assert [row["step"] for row in csv.DictReader(stream)] == ["3", "6"]  # one process writes
     assert json.loads((tmp_path / "two" / "state.json").read_text())["step"] == 6
+
+
+def _launch(folder):
+    """Run two processes by torchrun; where a signal ends one, or they do not meet, begin again (twice).
+
+    Gloo at times aborts or waits for ever as it connects (pytorch/gloo issue 514): no matter of ours. What
+    raises in Python fails at once.
+    """
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for last in (False, False, True):
+        shutil.rmtree(folder / "two", ignore_errors=True)
+        with (folder / "said").open("w", encoding="utf-8") as said:
+            running = subprocess.Popen(
+                [*launcher, str(folder / "work.py"), str(folder)],
+                stdout=said, stderr=said, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+            try:
+                code = running.wait(timeout=150)
+            except subprocess.TimeoutExpired:
+                running.terminate()  # the launcher ends its processes; killed, it would leave them
+                code = running.wait(timeout=60)
+        text = (folder / "said").read_text(encoding="utf-8")
+        own = "\n".join(line for line in text.splitlines() if "torch/distributed" not in line)[:6000]
+        assert code == 0 or not (last or "Error: " in own.replace("ChildFailedError: ", "")), own
+        if code == 0:
+            return
 
 
 def _norm(a, b):
