@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rtplan.errors import ModelError
-from rtplan.learning import loss, together
+from rtplan.learning import loss
 from rtplan.learning.boost import (
     BODY,
     CHANNELS,
@@ -26,67 +23,25 @@ from rtplan.learning.boost_settings import BoostSettings
 from rtplan.learning.dose_terms import Course, mean_terms
 from rtplan.learning.predict_boost import HIGH, answer, high_error, predict_boost
 from rtplan.learning.run import Run
+from rtplan.learning.volume_job import VolumeJob, VolumeSample
 
-#: Structures whose sorted doses are compared, and so many voxels of each.
+#: Structures whose sorted doses are compared.
 SORTED = ("ptv", "gtv", "Rectum", "Bladder", "Urethra")
-SORTED_MAX = 4096
-#: Part of a voxel from which on it is one of them.
-LEAST = {**dict.fromkeys(SORTED, 0.5), "ptv": INSIDE["ptv"], "gtv": TOUCHED}
-_AT = {name: CHANNELS.index(name) for name in SORTED}
+#: Their channels, and the part of a voxel from which on it is one of them.
+LEAST = {CHANNELS.index(n): {"ptv": INSIDE["ptv"], "gtv": TOUCHED}.get(n, 0.5) for n in SORTED}
 
 
-@dataclass(frozen=True, eq=False)
-class BoostSample:
-    """One sample: channels (1, c, z, y, x), dose over the gland's (1, 1, z, y, x), and the course."""
-
-    inputs: Tensor
-    dose: Tensor
-    course: Course
-
-
-class BoostJob:
-    """Draws samples, says the loss, scores on held-out patients; the loop does the rest.
-
-    Parameters
-    ----------
-    settings : BoostSettings
-        From ``train.toml``.
-    cases, held_out : sequence of BoostCase
-        What is learned from, and what chooses the weights.
-
-    Raises
-    ------
-    ModelError
-        If there is no case, or one without dose.
-    """
+class BoostJob(VolumeJob[BoostCase, BoostSettings]):
+    """Learns the dose over the gland's prescription in a window about the gland."""
 
     score_name = "validation_percent"
+    scale = 100.0
+    unit = "percent"
+    terms = ("l1", "dvh", "means")
 
-    def __init__(
-        self, settings: BoostSettings, cases: Sequence[BoostCase], held_out: Sequence[BoostCase]
-    ) -> None:
-        if not cases:
-            raise ModelError("There is no patient to train on.", action="check the data of the settings.")
-        for case in (*cases, *held_out):
-            if case.dose is None:
-                raise ModelError("A training patient has no dose.", where=case.name)
-        self.settings = settings
-        self.cases = list(cases)
-        self.held_out = list(held_out)
-
-    def draw(self, step: int) -> tuple[BoostSample, ...]:
-        """Return the batch of a step: each patient once per epoch, in another order, mirrored at random."""
-        places = together.shares(range(self.settings.optimise.batch))
-        whole = self.settings.optimise.batch * together.size()
-        return tuple(self._sample(step * whole + place) for place in places)
-
-    def _sample(self, number: int) -> BoostSample:
+    def sample(self, case: BoostCase, rng: np.random.Generator) -> VolumeSample:
+        """Return a case in its window, which is moved at random, and mirrored at random."""
         settings = self.settings
-        epoch, at = divmod(number, len(self.cases))
-        order = np.random.default_rng([settings.seed, epoch, 7]).permutation(len(self.cases))
-        rng = np.random.default_rng([settings.seed, number])
-        case = self.cases[int(order[at])]
-        assert case.dose is not None
         most = settings.augment.shift_voxels
         dz, dy, dx = (int(n) for n in rng.integers(-most, most + 1, 3))
         start = start_of(case, settings.patch_zyx, (dz, dy, dx))
@@ -96,19 +51,10 @@ class BoostJob:
         for chance, axis in ((settings.augment.mirror_chance, -1), (settings.augment.upside_chance, -3)):
             if rng.random() < chance:
                 x, dose = x.flip(axis), dose.flip(axis)
-        return BoostSample(x[None], dose[None], Course(case.gland_gy, case.fractions))
+        return VolumeSample(x[None], dose[None], Course(case.gland_gy, case.fractions))
 
-    def loss(self, run: Run, batch: Sequence[BoostSample]) -> tuple[Tensor, dict[str, float]]:
-        """Return what is minimised (the mean over the samples) and its parts in % of the gland's dose."""
-        parts = [
-            self._parts(run, one, place)
-            for place, one in zip(together.shares(range(len(batch))), batch, strict=True)
-        ]
-        total, *seen = (torch.stack(terms).mean() for terms in zip(*parts, strict=True))
-        names = ("l1_percent", "dvh_percent", "means_percent")
-        return total, {name: part.item() * 100.0 for name, part in zip(names, seen, strict=True)}
-
-    def _parts(self, run: Run, one: BoostSample, turn: int) -> tuple[Tensor, ...]:
+    def parts(self, run: Run, one: VolumeSample, turn: int) -> tuple[Tensor, ...]:
+        """Return the weighted L1 in the body, the sorted doses and the generalised means."""
         plan = self.settings.loss
         bf16 = self.settings.optimise.precision == "bf16"
         with torch.autocast(one.inputs.device.type, torch.bfloat16, enabled=bf16):
@@ -118,13 +64,9 @@ class BoostJob:
         special = (gtv >= TOUCHED) | (high & (rectum > 0.0))
         weight = body * (1.0 + (plan.high - 1.0) * high + plan.boost * special)
         l1 = loss.masked_l1(found, one.dose, weight)
-        total, dvh = l1, l1.new_zeros(())
-        if plan.dvh > 0.0 and run.step >= plan.dvh_from:
-            rng = np.random.default_rng([self.settings.seed, run.step, 3 + turn])
-            dvh = sorted_l1(found, one, rng)
-            total = total + plan.dvh * dvh
+        dvh = self.sorted_loss(run, found, one, LEAST, turn)
         means = mean_terms(found, one.dose, lambda name: part_of(one, name), one.course, plan.means)
-        return total + means, l1.detach(), dvh.detach(), means.detach()
+        return l1 + plan.dvh * dvh + means, l1.detach(), dvh.detach(), means.detach()
 
     def validate(self, network: nn.Module) -> float:
         """Return the mean over the held-out patients of the error where the dose is high, %; NaN without."""
@@ -136,24 +78,8 @@ class BoostJob:
         return 100.0 * float(np.mean(errors)) if errors else math.nan
 
 
-def part_of(one: BoostSample, name: str) -> Tensor:
+def part_of(one: VolumeSample, name: str) -> Tensor:
     """Return the part of each voxel in a structure, shape (1, 1, z, y, x); targets as planned."""
-    part = one.inputs[:, CHANNELS.index(name)][:, None]
-    return torch.where(part >= LEAST.get(name, 0.5), part, torch.zeros_like(part))
-
-
-def sorted_l1(prediction: Tensor, batch: BoostSample, rng: np.random.Generator) -> Tensor:
-    """Return the mean over the structures of the mean absolute difference of their sorted doses.
-
-    Two doses with the same DVH differ by 0. At most `SORTED_MAX` voxels per structure, drawn anew.
-    """
-    terms = []
-    for name, at in _AT.items():
-        where = torch.nonzero(batch.inputs[0, at].flatten() >= LEAST[name], as_tuple=True)[0]
-        if where.numel() == 0:
-            continue
-        if where.numel() > SORTED_MAX:
-            where = where[torch.from_numpy(rng.choice(where.numel(), SORTED_MAX, replace=False))]
-        ours, true = prediction.flatten()[where], batch.dose.flatten()[where]
-        terms.append((ours.sort().values - true.sort().values).abs().mean())
-    return torch.stack(terms).mean() if terms else prediction.new_zeros(())
+    at = CHANNELS.index(name)
+    part = one.inputs[:, at][:, None]
+    return torch.where(part >= LEAST.get(at, 0.5), part, torch.zeros_like(part))

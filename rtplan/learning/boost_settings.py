@@ -7,21 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from rtplan.learning.boost import CHANNELS
-from rtplan.learning.card import (
-    Frozen,
-    InputSpec,
-    LicenceSpec,
-    Limits,
-    NetworkSpec,
-    OutputSpec,
-    Shape,
-    Triple,
-)
+from rtplan.learning.card import InputSpec, OutputSpec, Shape
 from rtplan.learning.dose_terms import MeanTerm
-from rtplan.learning.settings import OptimiseSettings
+from rtplan.learning.volume_settings import Mirrors, SortedLoss, VolumeData, VolumeSettings, anatomy
 
 
-class BoostData(Frozen):
+class BoostData(VolumeData):
     """Digital pelves of a population, by their seeds; each is planned once and kept."""
 
     cohort: Literal["train", "valid", "study"]
@@ -35,18 +26,13 @@ class BoostData(Frozen):
         return f"digital pelves with drawn boosts: cohort {self.cohort}, seeds {self.seed} to {last}"
 
 
-class BoostAugment(Frozen):
-    """Random changes of a training sample: mirrors, and the window moved by so many voxels at most.
+class BoostAugment(Mirrors):
+    """Random changes of a training sample: mirrors, and the window moved by so many voxels at most."""
 
-    Left–right, and along the body: all beams are coplanar, so their physics stays.
-    """
-
-    mirror_chance: float = Field(0.5, ge=0.0, le=1.0)
-    upside_chance: float = Field(0.5, ge=0.0, le=1.0)
     shift_voxels: int = Field(3, ge=0)
 
 
-class BoostLoss(Frozen):
+class BoostLoss(SortedLoss):
     """Weights of the loss.
 
     Parameters
@@ -55,36 +41,23 @@ class BoostLoss(Frozen):
         Of a voxel with at least half of the gland's dose, against 1 elsewhere in the body.
     boost : float
         Of a voxel that the boost touches, or of the rectum with high dose, beside that.
-    dvh, dvh_from : float, int
-        Of the L1 of the sorted doses per structure, and from which step on.
     means : tuple of MeanTerm
         Generalised means that are to be met, of ``ptv``, ``gtv`` or an organ; none by default.
     """
 
     high: float = Field(4.0, ge=1.0)
     boost: float = Field(4.0, ge=0.0)
-    dvh: float = Field(0.0, ge=0.0)
-    dvh_from: int = Field(0, ge=0)
     means: tuple[MeanTerm, ...] = ()
 
 
-class BoostSettings(Frozen):
+class BoostSettings(VolumeSettings):
     """One training of a boost network; ``patch_zyx`` is the window about the gland that it sees."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
-    name: str
-    task: Literal["dose"]
     site: Literal["prostate"]
-    seed: int = 1
-    network: NetworkSpec = NetworkSpec()
-    inputs: tuple[InputSpec, ...] = tuple(InputSpec(name=name, kind="anatomy") for name in CHANNELS)
+    inputs: tuple[InputSpec, ...] = anatomy(CHANNELS)
     outputs: tuple[OutputSpec, ...] = (OutputSpec(name="dose", unit="of the gland's dose", clip=(0.0, 2.0)),)
-    spacing_zyx_mm: Triple
     patch_zyx: Shape = (32, 48, 64)
     data: tuple[BoostData, ...]
     validation: tuple[BoostData, ...] = ()
     augment: BoostAugment = BoostAugment()
     loss: BoostLoss = BoostLoss()
-    optimise: OptimiseSettings
-    limits: Limits = Limits()
-    licence: LicenceSpec = LicenceSpec()

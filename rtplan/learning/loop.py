@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from rtplan.errors import ModelError, OutputError
 from rtplan.learning import together
-from rtplan.learning.boost_settings import BoostSettings
-from rtplan.learning.dose_settings import DoseSettings
 from rtplan.learning.run import Run, begin, finish, finish_soon, go_on, keep, start_from
 from rtplan.learning.settings import TrainSettings
+from rtplan.learning.volume_settings import VolumeSettings
 
 #: More steps than this share without a finite gradient end the training.
 SKIPPED_MAX = 0.2
@@ -36,7 +35,7 @@ class Job(Protocol):
 
 
 def learn(
-    settings: TrainSettings | DoseSettings | BoostSettings,
+    settings: TrainSettings | VolumeSettings,
     job: Job,
     out: Path,
     *,

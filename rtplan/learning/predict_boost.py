@@ -74,7 +74,8 @@ def predict_boost(
         Mean over the mirror images (left–right, along the body, and both).
     """
     start = start_of(case, window_zyx)
-    x = boost_channels(windowed(case, start, window_zyx))[None]
+    device = next(network.parameters(), torch.empty(0)).device
+    x = boost_channels(windowed(case, start, window_zyx))[None].to(device)
     network = network.eval()
     with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16):
         found = answer(network, x)
@@ -85,7 +86,7 @@ def predict_boost(
     dose = case.plates[0].astype(np.float32)
     inner, own = _overlap(case.labels.shape, start, window_zyx)
     share = seam(window_zyx)[own]
-    dose[inner] += share * (found[0, 0].float().numpy()[own] - dose[inner])
+    dose[inner] += share * (found[0, 0].float().cpu().numpy()[own] - dose[inner])
     return np.where(case.mask(BODY), np.maximum(dose, 0.0), np.float32(0.0)).astype(np.float32)
 
 

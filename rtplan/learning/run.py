@@ -21,10 +21,9 @@ from torch.optim import AdamW
 
 from rtplan.errors import ModelError
 from rtplan.learning import checkpoint
-from rtplan.learning.boost_settings import BoostSettings
 from rtplan.learning.card import Card, TrainingSpec, WeightsSpec
-from rtplan.learning.dose_settings import DoseSettings
 from rtplan.learning.settings import TrainSettings
+from rtplan.learning.volume_settings import VolumeSettings
 from rtplan.learning.zoo import network_of, save_model
 from rtplan.networks.gan import Critic
 
@@ -33,7 +32,7 @@ from rtplan.networks.gan import Critic
 class Run:
     """Networks, optimisers and the clock of one training; made by `begin`."""
 
-    settings: TrainSettings | DoseSettings | BoostSettings
+    settings: TrainSettings | VolumeSettings
     out: Path
     generator: nn.Module
     ema: nn.Module
@@ -109,7 +108,7 @@ def finish_soon(run: Run) -> bool:
     return True
 
 
-def begin(settings: TrainSettings | DoseSettings | BoostSettings, out: Path, device: str = "cpu") -> Run:
+def begin(settings: TrainSettings | VolumeSettings, out: Path, device: str = "cpu") -> Run:
     """Return a fresh run; the first weights depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

@@ -19,7 +19,7 @@ from rtplan.learning.boost import (
     start_of,
     windowed,
 )
-from rtplan.learning.boost_job import BoostJob, BoostSample, sorted_l1
+from rtplan.learning.boost_job import LEAST, BoostJob
 from rtplan.learning.boost_settings import BoostSettings
 from rtplan.learning.dose_terms import Course, MeanTerm, mean_terms
 from rtplan.learning.loop import learn
@@ -33,6 +33,7 @@ from rtplan.learning.predict_boost import (
     swept_gy,
 )
 from rtplan.learning.run import begin
+from rtplan.learning.volume_job import VolumeSample, sorted_l1
 from rtplan.learning.zoo import Model, load_model
 
 COURSE = Course(77.0, 35)
@@ -265,9 +266,9 @@ def test_equal_histograms_have_no_sorted_error():
     x[0, CHANNELS.index("ptv"), 0, 0, :3] = 1.0
     dose = torch.tensor([1.0, 0.5, 0.25, 0.0]).reshape(1, 1, 1, 1, 4)
     rng = np.random.default_rng(1)
-    assert sorted_l1(dose[..., [1, 0, 2, 3]], BoostSample(x, dose, COURSE), rng) == 0.0
-    assert sorted_l1(dose + 0.3, BoostSample(x, dose, COURSE), rng) == pytest.approx(0.3)
-    assert sorted_l1(dose, BoostSample(torch.zeros_like(x), dose, COURSE), rng) == 0.0
+    assert sorted_l1(dose[..., [1, 0, 2, 3]], VolumeSample(x, dose, COURSE), LEAST, rng) == 0.0
+    assert sorted_l1(dose + 0.3, VolumeSample(x, dose, COURSE), LEAST, rng) == pytest.approx(0.3)
+    assert sorted_l1(dose, VolumeSample(torch.zeros_like(x), dose, COURSE), LEAST, rng) == 0.0
 
 
 def test_means_are_added_to_the_loss_and_told_in_the_log():
@@ -292,3 +293,15 @@ def test_means_are_added_to_the_loss_and_told_in_the_log():
     assert wanted > 0.0
     assert totals[1] - totals[0] == pytest.approx(wanted, rel=1e-4)
     assert seen["means_percent"] == pytest.approx(100.0 * wanted, rel=1e-4)
+
+
+def test_the_first_losses_are_the_recorded_ones(tmp_path):
+    """Total loss of four steps without a change of the weights, as it was before the jobs shared a base."""
+    plan = settings(
+        optimise={"steps": 6, "batch": 2, "precision": "f32"}, loss={"dvh": 0.1}, augment={"shift_voxels": 2}
+    )
+    job = BoostJob(plan, [made(seed=1), made(seed=2, side=-3.0), made(seed=3, boost_gy=90.0)], [])
+    run, seen = begin(plan, tmp_path), []
+    for run.step in range(4):
+        seen.append(job.loss(run, job.draw(run.step))[0].item())
+    assert seen == pytest.approx([0.144272, 0.145190, 0.147064, 0.142524], rel=1e-4)

@@ -13,14 +13,18 @@ from rtplan import resources
 from rtplan.domain import Grid
 from rtplan.errors import FormatError, ModelError
 from rtplan.learning import loop
-from rtplan.learning.dose_job import DoseJob, DoseSample, sorted_l1
+from rtplan.learning.dose_job import LEAST, DoseJob
 from rtplan.learning.dose_settings import DoseSettings
+from rtplan.learning.dose_terms import Course
 from rtplan.learning.doses import CHANNELS, FEASIBLE, dose_case_of
 from rtplan.learning.loop import learn
 from rtplan.learning.predict_dose import predict_case, predict_dose
 from rtplan.learning.run import begin
 from rtplan.learning.settings import parse, task_of
+from rtplan.learning.volume_job import VolumeSample, sorted_l1
 from rtplan.learning.zoo import Model, load_model, network_of
+
+COURSE = Course(70.0, 35)
 
 
 @pytest.fixture(scope="module")
@@ -187,8 +191,8 @@ def test_equal_histograms_have_no_sorted_error():
     dose = torch.tensor([1.0, 0.5, 0.25, 0.0]).reshape(1, 1, 1, 1, 4)
     rng = np.random.default_rng(1)
     swapped = dose[..., [1, 0, 2, 3]]
-    assert sorted_l1(swapped, DoseSample(x, dose), rng) == 0.0
-    assert sorted_l1(dose + 0.3, DoseSample(x, dose), rng) == pytest.approx(0.3)
+    assert sorted_l1(swapped, VolumeSample(x, dose, COURSE), LEAST, rng) == 0.0
+    assert sorted_l1(dose + 0.3, VolumeSample(x, dose, COURSE), LEAST, rng) == pytest.approx(0.3)
 
 
 def test_bf16_gradients_are_close_to_f32(head, dose_settings, tmp_path):
@@ -237,3 +241,13 @@ def test_a_case_is_padded_and_cut_back(case, dose_settings, tmp_path):
     run = begin(dose_settings(), tmp_path)
     for unit in ((4, 4, 4), (16, 16, 16)):
         assert predict_case(run.ema, case, unit).shape == case.labels.shape
+
+
+def test_the_first_losses_are_the_recorded_ones(head, dose_settings, tmp_path):
+    """Total loss of four steps without a change of the weights, as it was before the jobs shared a base."""
+    plan = dose_settings(optimise={"steps": 6, "batch": 2, "precision": "f32"})
+    job = DoseJob(plan, [dose_case_of(head(seed=seed)) for seed in (1, 2, 3)], [])
+    run, seen = begin(plan, tmp_path), []
+    for run.step in range(4):
+        seen.append(job.loss(run, job.draw(run.step))[0].item())
+    assert seen == pytest.approx([0.678527, 0.678504, 0.679678, 0.675831], rel=1e-4)
