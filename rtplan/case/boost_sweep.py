@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rtplan.case.boost import RATIO, boost_levels, boosted_to
+from rtplan.case.boost_error import own_error
 from rtplan.domain import Dose, Finding, Grid, Patient, Source
 from rtplan.dosimetry.histogram import Dvh
 from rtplan.dosimetry.ledger import Ledger
@@ -16,6 +17,7 @@ from rtplan.dosimetry.reading import value
 from rtplan.dosimetry.risk import Ask, estimate
 from rtplan.errors import RtplanError
 from rtplan.learning.boost import BoostCase
+from rtplan.learning.card import Card
 from rtplan.learning.predict_boost import swept_gy
 from rtplan.learning.zoo import Model
 from rtplan.planning.prepare import Prepared
@@ -130,11 +132,19 @@ def _goal(protocol: Protocol, goal: Goal, made: Dvh | RtplanError | None) -> Fin
 
 
 def page(
-    patient: Patient, protocol: Protocol, prepared: Prepared, stops: tuple[Stop, ...], model: str
+    patient: Patient, protocol: Protocol, prepared: Prepared, stops: tuple[Stop, ...], card: Card
 ) -> str:
     """Return the page on which the reader moves the boost."""
     gland, boost = boost_levels(protocol)
     drawn = [name for name in ("Rectum", "Bladder", gland.target) if name in patient.structures]
     structures = tuple(patient.structure(name) for name in (*drawn, boost.target))
-    scene = Scene(patient.key, prepared.image, structures, gland.dose_gy, protocol.name, model)
+    scene = Scene(
+        patient.key,
+        prepared.image,
+        structures,
+        gland.dose_gy,
+        protocol.name,
+        card.name,
+        own_error(card),
+    )
     return sweep_page(scene, stops)

@@ -164,7 +164,7 @@ def predict_patient(
         from rtplan.case.boost_sweep import page, sweep  # draws: a second of imports
 
         stops = sweep(patient, protocol, prepared, model, (case, grid))
-        shown = page(patient, protocol, prepared, stops, model.card.name)
+        shown = page(patient, protocol, prepared, stops, model.card)
     return Predicted(told, prepared.arm, stops, shown, time.perf_counter() - start)
 
 

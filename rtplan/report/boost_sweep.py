@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ from rtplan.imaging.resample import resample
 from rtplan.report.assemble import WARNING
 from rtplan.report.content import Cell, Picture, Table, row
 from rtplan.report.figures import COLOURS, GREY, ISODOSE_COLOURS, drawable, empty_figure, picture, style
+from rtplan.report.own_error import OwnError, change_told, ntcp_of
 from rtplan.report.page import filled
 from rtplan.report.slices import CT_WINDOW_HU
 from rtplan.report.words import number
@@ -67,6 +68,8 @@ class Scene:
         100 % of the isodose lines.
     protocol, model : str
         Names.
+    error : OwnError
+        What the network errs by.
     """
 
     key: str
@@ -75,6 +78,7 @@ class Scene:
     gland_gy: float
     protocol: str
     model: str
+    error: OwnError = field(default_factory=OwnError)
 
 
 def sweep_page(scene: Scene, stops: Sequence[Shown]) -> str:
@@ -87,23 +91,23 @@ def sweep_page(scene: Scene, stops: Sequence[Shown]) -> str:
     stops : sequence of Shown
         From low to high; the protocol's own is shown first.
     """
+    first = next((rank for rank, stop in enumerate(stops) if stop.own), 0)
     shown = [
         {
             "stop": stop,
             "label": f"{stop.boost_gy:g} Gy",
             "picture": panel(scene, stops, rank),
-            "table": goals(stop),
+            "table": goals(stop, None if rank == first else stops[first], scene.error),
         }
         for rank, stop in enumerate(stops)
     ]
-    first = next((rank for rank, stop in enumerate(stops) if stop.own), 0)
     return filled("sweep.html", scene=scene, shown=shown, first=first, warning=WARNING)
 
 
 def panel(scene: Scene, stops: Sequence[Shown], rank: int) -> Picture:
     """Return slice, boost's dose and risk for one dose of the boost; the curves run over all."""
     stop = stops[rank]
-    risks = [next((f for f in s.findings if f.metric == "NTCP" and f.value is not None), None) for s in stops]
+    risks = [ntcp_of(s.findings) for s in stops]
     with style():
         figure = empty_figure(WIDTH_MM, HEIGHT_MM)
         parts = figure.add_gridspec(
@@ -111,7 +115,7 @@ def panel(scene: Scene, stops: Sequence[Shown], rank: int) -> Picture:
         )
         _slice(figure.add_subplot(parts[0]), scene, stop)
         _boost(figure.add_subplot(parts[1]), stops, stop)
-        _risk(figure.add_subplot(parts[2]), stops, risks, rank)
+        _risk(figure.add_subplot(parts[2]), stops, risks, rank, scene.error)
         risk = risks[rank]
         told = "not evaluable" if risk is None or risk.value is None else f"{number(100.0 * risk.value, 2)} %"
         d98, d50, d2 = stop.gtv_gy
@@ -121,15 +125,17 @@ def panel(scene: Scene, stops: Sequence[Shown], rank: int) -> Picture:
             caption=f"{scene.structures[-1].name}: D98 % {number(d98, 1)} Gy, D50 % {number(d50, 1)} Gy, "
             f"D2 % {number(d2, 1)} Gy; risk {told}. Isodose lines: "
             + ", ".join(f"{percent:g}" for percent, _ in LEVELS_PERCENT)
-            + f" % of {scene.gland_gy:g} Gy. Bar: 95 % interval.",
+            + f" % of {scene.gland_gy:g} Gy. Bar: 95 % interval of the risk model's parameters; "
+            "band: the network's own mean error.",
             alt=f"Predicted dose for a boost of {stop.boost_gy:g} Gy: median in the boost "
             f"{number(d50, 1)} Gy, risk {told}.",
             dpi=130.0,
         )
 
 
-def goals(stop: Shown) -> Table:
-    """Return goals and risks of one dose of the boost."""
+def goals(stop: Shown, own: Shown | None = None, error: OwnError | None = None) -> Table:
+    """Return goals and risks of one dose of the boost, the risks beside those for the protocol's own."""
+    there = None if own is None else ntcp_of(own.findings)
     rows = []
     for found in stop.findings:
         if found.limit is None and found.metric != "NTCP":
@@ -141,11 +147,17 @@ def goals(stop: Shown) -> Table:
         mark = "" if found.verified else " (unverified)"
         name = found.structure or ""
         limit = found.limit or (found.model or "")
-        verdict = "" if found.metric == "NTCP" else judged + mark
+        verdict = change_told(found, there, error or OwnError()) if found.metric == "NTCP" else judged + mark
         rows.append(row(name, found.metric, limit, said, Cell(verdict, tone)))
     return Table(
         caption=f"Goals and risk for a boost of {stop.boost_gy:g} Gy, on the predicted dose",
-        head=("structure", "metric", "limit or model", "value", "would be"),
+        head=(
+            "structure",
+            "metric",
+            "limit or model",
+            "value",
+            "would be (risk: against the protocol's)",
+        ),
         rows=tuple(rows),
         widths=(2.0, 2.0, 2.0, 1.2, 1.5),
         numeric=(3,),
@@ -196,16 +208,23 @@ def _boost(axes: Axes, stops: Sequence[Shown], stop: Shown) -> None:
     axes.legend(loc="best")
 
 
-def _risk(axes: Axes, stops: Sequence[Shown], risks: Sequence[Finding | None], rank: int) -> None:
+def _risk(
+    axes: Axes, stops: Sequence[Shown], risks: Sequence[Finding | None], rank: int, error: OwnError
+) -> None:
     pairs = [(s.boost_gy, f) for s, f in zip(stops, risks, strict=True) if f is not None]
     axes.set_xlabel("boost prescribed [Gy]")
     axes.set_title("risk, NTCP [%]")
     if not pairs:
         axes.text(0.5, 0.5, "not evaluable", transform=axes.transAxes, ha="center")
         return
+    level, percent = [gy for gy, _ in pairs], [100.0 * (f.value or 0.0) for _, f in pairs]
+    own = error.ntcp_pp.get(pairs[0][1].model or "")
+    if own is not None:
+        low, high = ([min(max(p + sign * own, 0.0), 100.0) for p in percent] for sign in (-1.0, 1.0))
+        axes.fill_between(level, low, high, color=COLOURS[0], alpha=0.2, linewidth=0.0)
     axes.plot(
-        [gy for gy, _ in pairs],
-        [100.0 * (f.value or 0.0) for _, f in pairs],
+        level,
+        percent,
         color=COLOURS[0],
         marker="o",
         markersize=2.5,

@@ -8,6 +8,7 @@ import pydicom
 import pytest
 
 from rtplan import cli
+from rtplan.case.boost_error import NTCP_FIGURE
 from rtplan.case.predict_dose import demand_free
 from rtplan.domain import Grid, Image, Mask, Patient, Structure
 from rtplan.domain.nomenclature import kind_of
@@ -15,7 +16,9 @@ from rtplan.errors import OutputError
 from rtplan.io import rtdose
 from rtplan.io.patient_write import write_patient
 from rtplan.learning.boost_settings import BoostSettings
+from rtplan.learning.card import Figure
 from rtplan.learning.run import begin, finish, keep
+from rtplan.learning.zoo import load_model, save_card
 
 GRID = Grid.axial((32, 60, 80), (4.0, 3.0, 3.0), (-118.5, -88.5, -62.0), "1.2.3")
 X, Y, Z = np.moveaxis(GRID.to_patient(np.stack(np.indices(GRID.shape), axis=-1)), -1, 0)
@@ -64,7 +67,12 @@ def model(tmp_path_factory):
     for parameter in run.ema.head[-1].parameters():
         parameter.data.zero_()
     keep(run, [{"l1": 0.0}], 1.0)
-    return finish(run)
+    made = finish(run)
+    card = load_model(str(made)).card
+    named = NTCP_FIGURE.format(model="rectum_bleeding_g2_quantec2010")
+    stated = Figure(metric=named, data="two pelves", value=8.4, interval95=(8.0, 9.0), n=2)
+    save_card(out, card.model_copy(update={"figure": (stated,)}))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +126,8 @@ def test_the_dose_says_that_it_is_predicted_and_lies_in_the_body(
     assert "<script" not in page
     assert not re.search(r'(?:src|href)="https?:', page)
     assert "Predicted, not planned" in page
+    assert "errs by 8.4 percentage points of NTCP (rectum_bleeding_g2_quantec2010) on average" in page
+    assert page.count(" points: ") == len(told["sweep"]) - 1  # beside each risk but the protocol's own
     assert sorted(path.name for path in out.parent.iterdir()) == ["RD.dcm", "RD_sweep.html"]
 
 
