@@ -73,10 +73,10 @@ def test_single_precision_keeps_its_digits_in_thin_gas() -> None:
 
 def test_rays_that_leave_a_thin_box_at_once_are_lost() -> None:
     """Planes of 9 mm and voxels of 1 mm: a slanted ray moves by more than the box is wide."""
-    rho, sent = torch.ones(3, 1, 2, 2), torch.ones(3, 1, 4)
+    rho, sent = torch.ones(3, 1, 3, 3), torch.ones(3, 1, 9)
     weight = torch.tensor([0.25, 0.25]).view(1, 2, 1, 1)
-    ray = Ray(np.array([0.34, -0.3]), np.array([9.0, 1.0, 1.0]), 3)
+    ray = Ray(np.array([0.45, 0.45]), np.array([9.0, 1.0, 1.0]), 3)
     left = swept(rho, sent, weight, torch.tensor([0.01]), [ray])
     assert torch.isfinite(left).all()
     kept = 1.0 - (1.0 - np.exp(-0.01 * ray.length_mm)) / (0.01 * ray.length_mm)
-    assert float(left[0].sum()) == pytest.approx(4 * 0.5 * kept, rel=1e-5)
+    assert float(left[0].sum()) == pytest.approx(9 * 0.5 * kept, rel=1e-5)
