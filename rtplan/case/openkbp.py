@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtplan.case.outfolder import whole
-from rtplan.domain import Dose, Finding, Patient
+from rtplan.domain import Dose, Finding, Notice, Patient
 from rtplan.evaluation.openkbp import PatientScore, Scores, masks_of, score, score_patient
+from rtplan.evaluation.openkbp_spread import PatientSpread, spread_findings, spread_of
 from rtplan.io.datasets.openkbp import openkbp_paths, read_openkbp, read_openkbp_folder
 from rtplan.io.datasets.openkbp_write import write_openkbp_dose
-from rtplan.learning.predict_dose import predict_dose
+from rtplan.learning.predict_dose import foresee, predict_dose
+from rtplan.learning.spread import load_spread
 from rtplan.learning.zoo import Model
 from rtplan.report.openkbp import Shown, errors_picture, worst_picture
 
@@ -23,12 +25,14 @@ WORST = 3
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores, the patients behind them, and the seconds of one patient's prediction (the mean)."""
+    """Scores, the patients behind them, seconds of one prediction (mean), and how the stated spread held."""
 
     scores: Scores
     patients: tuple[PatientScore, ...]
     seconds_per_patient: float
     findings: tuple[Finding, ...]
+    spread: tuple[PatientSpread, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields that ``rtplan evaluate openkbp --json`` prints beside the findings."""
@@ -40,6 +44,7 @@ class Evaluation:
             "n": self.scores.n,
             "per_metric": dict(self.scores.per_metric),
             "seconds_per_patient": self.seconds_per_patient,
+            "unfamiliar": sum(one.unfamiliar for one in self.spread),
         }
 
 
@@ -96,16 +101,25 @@ def _evaluate(
     only: Sequence[str],
 ) -> Evaluation:
     scored, seconds = [], 0.0
+    spread = load_spread(model)
+    judged: list[PatientSpread] = []
+    notices: list[Notice] = []
     for patient in read_openkbp_folder(folder, only=tuple(only)):
         start = time.perf_counter()
-        dose = predict_dose(model, patient, tta=tta)
+        foreseen = foresee(model, patient, tta=tta)
         seconds += time.perf_counter() - start
-        scored.append(score_patient(patient, dose))
-        each(patient, dose)
+        scored.append(score_patient(patient, foreseen.dose))
+        notices += foreseen.notices
+        if spread is not None:
+            judged.append(spread_of(foreseen, spread, scored[-1]))
+        each(patient, foreseen.dose)
         report(f"{patient.key}: {scored[-1].dose_error:.2f} Gy")
     scores = score(scored)
     findings = scores.findings(model.card.name, folder.name)
-    return Evaluation(scores, tuple(scored), seconds / len(scored), findings)
+    if spread is not None:
+        findings += spread_findings(judged, spread, model.card.name, folder.name)
+    each_seconds = seconds / len(scored)
+    return Evaluation(scores, tuple(scored), each_seconds, findings, tuple(judged), tuple(notices))
 
 
 def _scores(done: Evaluation, model: Model, tta: bool) -> dict[str, object]:

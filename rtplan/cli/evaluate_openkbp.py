@@ -30,13 +30,15 @@ def command(
     set_threads(threads)
     done = evaluate_openkbp(load_model(model), data, tta=tta, save=save, report=progress(quiet))
     if as_json:
-        print_json(done.findings, (), **done.as_dict())
+        print_json(done.findings, done.notices, **done.as_dict())
         return
     for finding in done.findings:
         assert finding.value is not None
         assert finding.interval95 is not None
         low, high = finding.interval95
-        typer.echo(f"{finding.metric:20} {finding.value:.3f} Gy  [{low:.3f}, {high:.3f}]")
+        typer.echo(f"{finding.metric:52} {finding.value:.3f} {finding.unit}  [{low:.3f}, {high:.3f}]")
     for name, gy in done.scores.per_metric.items():
         typer.echo(f"  {name:24} {gy:.3f} Gy")
+    for notice in done.notices:
+        typer.echo(f"{notice.severity}: {notice.message} {notice.action}", err=True)
     typer.echo(f"{done.scores.n} patients, {done.seconds_per_patient:.2f} s each; predicted, not planned.")

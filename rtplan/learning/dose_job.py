@@ -22,7 +22,8 @@ from rtplan.learning.doses import (
     dose_channels,
     mirrored,
 )
-from rtplan.learning.predict_dose import padded, predict_case
+from rtplan.learning.padding import padded
+from rtplan.learning.predict_dose import predict_case
 from rtplan.learning.run import Run
 from rtplan.learning.volume_job import VolumeJob, VolumeSample
 from rtplan.networks.cascade import Cascade

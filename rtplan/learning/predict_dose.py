@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rtplan.domain import Dose, Mask, Patient
+from rtplan.domain import Dose, Mask, Notice, Patient
 from rtplan.domain.volume import Source
 from rtplan.errors import ModelError
 from rtplan.learning.card import Shape
@@ -23,14 +23,49 @@ from rtplan.learning.doses import (
     dose_channels,
     mirrored,
 )
+from rtplan.learning.familiar import head_measures
+from rtplan.learning.padding import padded
+from rtplan.learning.spread import DoseSpread, load_spread
 from rtplan.learning.zoo import Model
 
 #: The site whose anatomy the channels describe.
 SITE = "head_and_neck"
 
 
+@dataclass(frozen=True, eq=False)
+class Foreseen:
+    """A predicted dose with what is known of its errors.
+
+    Parameters
+    ----------
+    dose : Dose
+        Gy on the grid of the masks; 0 where no dose is possible.
+    case : DoseCase
+        What the network was shown.
+    spread : DoseSpread or None
+        What was measured of the network's errors, where anything was.
+    scale_gy : ndarray or None
+        Scale of each voxel's error on the case's box, where it was asked for.
+    notices : tuple of Notice
+        ``ANATOMY_UNFAMILIAR`` where the anatomy is unlike the learned ones.
+    """
+
+    dose: Dose
+    case: DoseCase
+    spread: DoseSpread | None
+    scale_gy: NDArray[np.float32] | None
+    notices: tuple[Notice, ...]
+
+
 def predict_dose(model: Model, patient: Patient, *, tta: bool = False, device: str = "cpu") -> Dose:
-    """Return the predicted dose of a patient; predicted, not planned.
+    """Return the predicted dose of a patient; predicted, not planned. See `foresee`, which also warns."""
+    return foresee(model, patient, tta=tta, device=device, scale=False).dose
+
+
+def foresee(
+    model: Model, patient: Patient, *, tta: bool = False, device: str = "cpu", scale: bool = True
+) -> Foreseen:
+    """Return the predicted dose of a patient, the scale of its errors, and whether the anatomy is unusual.
 
     Parameters
     ----------
@@ -43,17 +78,14 @@ def predict_dose(model: Model, patient: Patient, *, tta: bool = False, device: s
         Mean over four mirror images.
     device : str
         Where the network runs (``cpu``, ``cuda``, …).
-
-    Returns
-    -------
-    Dose
-        Gy on the grid of the masks; 0 where no dose is possible.
+    scale : bool
+        Ask the second head, where there is one.
 
     Raises
     ------
     ModelError
         If the network is none for doses, or the patient is not of the site, prescription or voxel size that
-        it has seen.
+        it has seen, or the anatomy is far from all that it has learned.
     StructureError
         If there is no target, or no mask of the possible dose.
     """
@@ -66,14 +98,21 @@ def predict_dose(model: Model, patient: Patient, *, tta: bool = False, device: s
     possible = patient.structures[FEASIBLE].region
     assert isinstance(possible, Mask)
     demand_spacing(possible.grid, card.limits)
+    spread = load_spread(model)
+    notice = None
+    if spread is not None:
+        notice = spread.spec.familiar.judged(head_measures(case, possible.grid.spacing_zyx_mm))
     inside = predict_case(model.network, case, card.patch_zyx, tta=tta, device=device)
     whole = np.zeros(possible.grid.shape, np.float32)
     box = tuple(slice(a, a + n) for a, n in zip(case.start, inside.shape, strict=True))
     whole[box] = np.clip(inside, *card.outputs[0].clip)
     fractions = None if patient.plan is None else patient.plan.prescription.fractions
-    return Dose(
+    dose = Dose(
         possible.grid, whole, fractions=fractions, source=Source(description=f"predicted by {card.name}")
     )
+    asked = spread is not None and scale
+    found = spread.scale_gy(model.network, case, card.patch_zyx, device=device) if spread and asked else None
+    return Foreseen(dose, case, spread, found, () if notice is None else (notice,))
 
 
 def predict_case(
@@ -100,19 +139,3 @@ def predict_case(
     nz, ny, nx = case.labels.shape
     dose = np.maximum(answer[:nz, :ny, :nx].float().cpu().numpy() * np.float32(SCALE_GY), 0.0)
     return np.where(case.mask(FEASIBLE), dose, np.float32(0.0)).astype(np.float32)
-
-
-def padded(shape: Sequence[int], unit: Sequence[int], rng: np.random.Generator | None = None) -> list[int]:
-    """Return the padding, last axis first, to multiples of a unit: behind, or on both sides at random.
-
-    Examples
-    --------
-    >>> padded((3, 4, 5), (4, 4, 4))
-    [0, 3, 0, 0, 0, 1]
-    """
-    pads: list[int] = []
-    for size, whole in zip(reversed(shape), reversed(unit), strict=True):
-        free = -size % whole
-        before = 0 if rng is None else int(rng.integers(free + 1))
-        pads += [before, free - before]
-    return pads

@@ -23,11 +23,12 @@ from rtplan.networks.build import build
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network ready to be asked, with its card and the SHA-256 of its weights."""
+    """A network ready to be asked, its card, the SHA-256 of its weights, and the folder it lies in."""
 
     card: Card
     network: nn.Module
     sha256: str
+    folder: Path | None = None
 
 
 def load_card(path: Path) -> Card:
@@ -70,7 +71,7 @@ def load_model(name: str) -> Model:
         network.load_state_dict({key: value.float() for key, value in load_file(file).items()})
     except (RuntimeError, SafetensorError) as other:
         raise ModelError("The weights do not fit the network of the card.", where=card.name) from other
-    return Model(card, network.eval(), card.weights.sha256)
+    return Model(card, network.eval(), card.weights.sha256, path.parent)
 
 
 def network_of(

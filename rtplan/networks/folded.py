@@ -63,8 +63,11 @@ class FoldedUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Take (batch, in_channels, z, y, x) to (batch, out_channels, z, y, x), float32."""
         shape = x.shape[2:]
-        pads = [pad for n, s in zip(shape, self.stem, strict=True) for pad in (-n % s, 0)][::-1]
-        mixed = self.mix(fold(nn.functional.pad(x, pads), self.stem))
-        answer = self.head(torch.cat([self.body(mixed).to(mixed.dtype), mixed], dim=1))
-        whole = unfold(answer.float(), self.stem)
+        whole = unfold(self.head(self.features(x)).float(), self.stem)
         return whole[..., : shape[0], : shape[1], : shape[2]]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the head reads, (batch, features, z/kz, y/ky, x/kx); padded to whole blocks."""
+        pads = [pad for n, s in zip(x.shape[2:], self.stem, strict=True) for pad in (-n % s, 0)][::-1]
+        mixed = self.mix(fold(nn.functional.pad(x, pads), self.stem))
+        return torch.cat([self.body(mixed).to(mixed.dtype), mixed], dim=1)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -109,7 +111,7 @@ def worst_picture(patients: Sequence[Shown]) -> Picture:
             right=0.88,
             wspace=0.06,
             top=0.94,
-            bottom=0.09,
+            bottom=0.14,
             hspace=0.35,
         )
         for row, shown in enumerate(patients):
@@ -129,7 +131,11 @@ def worst_picture(patients: Sequence[Shown]) -> Picture:
             _, dy, dx = shown.reference.grid.spacing_zyx_mm
             for column, (title, plane, palette, low, high) in enumerate(panels):
                 axes = figure.add_subplot(grid[row, column])
-                axes.imshow(plane, cmap=palette, vmin=low, vmax=high, aspect=dy / dx, interpolation="nearest")
+                shade = axes.imshow(
+                    plane, cmap=palette, vmin=low, vmax=high, aspect=dy / dx, interpolation="nearest"
+                )
+                if row == len(patients) - 1 and column > 0:
+                    _key(figure, axes, shade, column)
                 axes.set_title(title)
                 axes.set_xticks([])
                 axes.set_yticks([])
@@ -144,6 +150,17 @@ def worst_picture(patients: Sequence[Shown]) -> Picture:
             "outlined; DVH full: planned, dashed: predicted. Left on the picture is the patient's right.",
             alt="Planned and predicted dose, their difference and DVHs of the worst patients.",
         )
+
+
+def _key(figure: Figure, axes: Axes, shade: AxesImage, column: int) -> None:
+    """Draw the key of a palette below its panels: doses below the first two, differences below the third."""
+    place = axes.get_position()
+    wide = 2 if column == 1 else 1
+    left = place.x0 if wide == 1 else place.x0 - place.width - 0.01
+    own = figure.add_axes((left, place.y0 - 0.045, place.x1 - left, 0.012))
+    bar = figure.colorbar(shade, cax=own, orientation="horizontal")
+    bar.set_label("dose [Gy]" if column == 1 else "predicted − planned [Gy]")
+    bar.ax.tick_params(labelsize=6)
 
 
 def _dvh(axes: Axes, shown: Shown, *, last: bool) -> None:
@@ -165,3 +182,5 @@ def _dvh(axes: Axes, shown: Shown, *, last: bool) -> None:
     )
     if last:
         axes.set_xlabel("dose [Gy]")
+        lines = [Line2D([], [], color=INK, linestyle=dash) for dash in ("-", "--")]
+        axes.figure.legend(lines, ["planned", "predicted"], ncols=2, loc="lower right", fontsize=6.5)
