@@ -32,6 +32,14 @@ HIGH = 0.5
 FALL_MM = 6.0
 #: Voxels over which the network's answer becomes the dose of the open fields at the window's border.
 SEAM = 3
+#: Views whose mean is the answer: axes that are mirrored (left–right, along the body), and by how many voxels
+#: the window is moved, so that the network folds other voxels together.
+VIEWS: tuple[tuple[tuple[int, ...], Shape], ...] = (
+    ((), (0, 0, 0)),
+    ((-1,), (1, 0, 1)),
+    ((-3,), (0, 1, 1)),
+    ((-1, -3), (1, 1, 0)),
+)
 
 
 def demand_boost_model(model: Model) -> None:
@@ -71,18 +79,24 @@ def predict_boost(
         What the network sees about the middle of the gland's target. Outside, the dose is that of the open
         fields; over `SEAM` voxels one becomes the other.
     tta : bool
-        Mean over the mirror images (left–right, along the body, and both).
+        Mean over `VIEWS`.
     """
-    start = start_of(case, window_zyx)
+    network = network.eval()
+    views = VIEWS if tta else VIEWS[:1]
+    doses = [_seen(network, case, window_zyx, axes, shift) for axes, shift in views]
+    mean: NDArray[np.float32] = np.mean(doses, axis=0, dtype=np.float32)
+    return mean
+
+
+def _seen(
+    network: nn.Module, case: BoostCase, window_zyx: Shape, axes: tuple[int, ...], shift: Shape
+) -> NDArray[np.float32]:
+    """Return the dose that the network gives one view of a case: mirrored, its window moved."""
+    start = start_of(case, window_zyx, shift)
     device = next(network.parameters(), torch.empty(0)).device
     x = boost_channels(windowed(case, start, window_zyx))[None].to(device)
-    network = network.eval()
     with torch.inference_mode(), torch.autocast(x.device.type, torch.bfloat16):
-        found = answer(network, x)
-        if tta:
-            for axes in ((-1,), (-3,), (-1, -3)):
-                found = found + answer(network, x.flip(axes)).flip(axes)
-            found = found / 4.0
+        found = answer(network, x.flip(axes)).flip(axes)
     dose = case.plates[0].astype(np.float32)
     inner, own = _overlap(case.labels.shape, start, window_zyx)
     share = seam(window_zyx)[own]

@@ -117,7 +117,7 @@ def panel(scene: Scene, stops: Sequence[Shown], rank: int) -> Picture:
         _boost(figure.add_subplot(parts[1]), stops, stop)
         _risk(figure.add_subplot(parts[2]), stops, risks, rank, scene.error)
         risk = risks[rank]
-        told = "not evaluable" if risk is None or risk.value is None else f"{number(100.0 * risk.value, 2)} %"
+        told = "not evaluable" if risk is None or risk.value is None else f"{number(100.0 * risk.value, 1)} %"
         d98, d50, d2 = stop.gtv_gy
         return picture(
             figure,

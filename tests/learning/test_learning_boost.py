@@ -305,3 +305,30 @@ def test_the_first_losses_are_the_recorded_ones(tmp_path):
     for run.step in range(4):
         seen.append(job.loss(run, job.draw(run.step))[0].item())
     assert seen == pytest.approx([0.144272, 0.145190, 0.147064, 0.142524], rel=1e-4)
+
+
+class Striped(torch.nn.Module):
+    """Answers 1 in every second plane of an axis of its window, whatever it sees."""
+
+    def __init__(self, axis, height=1.0):
+        super().__init__()
+        self.axis, self.height = axis, height
+
+    def forward(self, x):
+        stripes = (torch.arange(x.shape[self.axis]) % 2 == 0) * self.height
+        return torch.zeros_like(x[:, :1]) + stripes.reshape([-1 if n == self.axis else 1 for n in range(5)])
+
+
+@pytest.mark.parametrize("axis", [2, 3, 4])
+def test_views_of_a_case_fold_other_voxels_together(axis):
+    """What depends on where a voxel lies in the window alone is averaged away by the views."""
+    case = made()
+    window = SHAPE
+    plain, meant = (
+        predict_boost(Striped(axis), case, window, tta=tta)
+        - predict_boost(Striped(axis, 0.0), case, window, tta=tta)
+        for tta in (False, True)
+    )
+    inside = tuple(slice(n // 2 - 1, n // 2 + 1) for n in SHAPE)
+    assert np.ptp(plain[inside]) == pytest.approx(1.0, abs=0.02)
+    assert np.allclose(meant[inside], 0.5, atol=0.02)
