@@ -108,14 +108,16 @@ def note_scored(path: Path, weights: str, sets: Mapping[str, str]) -> list[str]:
     kept: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     told = []
     for name, words in sets.items():
-        before = [one for one in kept.get(name, []) if one != weights[:12]]
-        kept[name] = [*before, weights[:12]]
+        known = kept.setdefault(name, [])
+        if weights[:12] not in known:
+            known.append(weights[:12])
+        before = known[: known.index(weights[:12])]
         told.append(
             f"{words} ({name}): "
             + (
                 f"scored before with other weights ({', '.join(before)}), so **not blind**."
                 if before
-                else "scored with these weights only."
+                else "no other weights were scored on it before."
             )
         )
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -65,7 +65,7 @@ class PredictSettings:
     risk, sweep : bool
         Whether goals and risk are wanted, and how they change with the boost.
     mirror : bool
-        Mean over four mirror images.
+        Mean over four views, mirrored and moved by a voxel.
     seed : int
         Of the draws of the outcome's parameters.
     """

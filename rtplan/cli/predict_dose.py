@@ -42,7 +42,7 @@ def command(
     plan_on: Annotated[str | None, typer.Option(help="CT or SynCT; by default the CT, else SynCT.")] = None,
     margin: Annotated[list[str] | None, typer.Option(help="NAME=MM or NAME=L,R,A,P,S,I.")] = None,
     mirror: Annotated[
-        bool, typer.Option("--mirror/--no-mirror", help="Mean over four mirror images.")
+        bool, typer.Option("--mirror/--no-mirror", help="Mean over four views, mirrored and moved.")
     ] = True,
     seed: Seed = 1,
     threads: Threads = 0,

@@ -8,7 +8,11 @@ import torch
 from pydantic import ValidationError
 
 from rtplan.dosimetry import radiobiology
+from rtplan.dosimetry.parameters import load_set
+from rtplan.learning.boost_settings import BoostSettings
 from rtplan.learning.dose_terms import COLDEST, Course, MeanTerm, effect, mean_terms, power_mean
+from rtplan.learning.settings import parse
+from rtplan.resources import shelf
 
 EXPONENTS = (-20.0, -1.0, 1.0, 2.0, 8.0, 1 / 0.09, 200.0)
 
@@ -84,3 +88,13 @@ def test_weights_and_alpha_beta_are_above_nought():
     for wrong in ({"weight": 0.0}, {"weight": 1.0, "alpha_beta_gy": 0.0}):
         with pytest.raises(ValidationError):
             MeanTerm(structure="Rectum", exponent=1.0, **wrong)
+
+
+def test_shipped_recipe_judges_by_the_parameters_of_the_model_of_risk():
+    """Exponent and alpha/beta of the recipe are those of the parameter set that the benchmark judges by."""
+    model = load_set("rectum_bleeding_g2_quantec2010")
+    plan = parse(shelf("models") / "dose_prostate_boost" / "train.toml", BoostSettings)
+    risk = [term for term in plan.loss.means if term.alpha_beta_gy is not None]
+    assert [term.structure for term in risk] == ["Rectum"]
+    assert risk[0].exponent == pytest.approx(1.0 / model.values["n"])
+    assert risk[0].alpha_beta_gy == model.dose.alpha_beta_gy
