@@ -69,8 +69,9 @@ def page(familiar: Familiar, sets: dict[str, Sequence[BoostCase]]) -> str:
         "# Pelves unlike those that the boost network has learned",
         "",
         f"`python benchmarks/dose_prostate_familiar.py`. {len(familiar.names)} measures of "
-        f"{familiar.patients} pelves (Mahalanobis distance per measure, shrunk correlation). Warned beyond {familiar.warn:.2f} "
-        f"(99th percentile of the learned, each from the others), refused beyond {familiar.refuse:.2f}.",
+        f"{familiar.patients} pelves (Mahalanobis distance per measure, shrunk correlation). Warned beyond "
+        f"{familiar.warn:.2f} (99th percentile of the learned, each from the others), "
+        f"refused beyond {familiar.refuse:.2f}.",
         "",
         "| pelves | n | distance, least to greatest | warned | refused |",
         "|---|---|---|---|---|",
