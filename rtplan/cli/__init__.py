@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "spacer": "rtplan.cli.spacer",
     "phantom": "rtplan.cli.phantom",
     "synct": "rtplan.cli.synct",
+    "segment": "rtplan.cli.segment",
     "train": "rtplan.cli.train",
     "fingerprint": "rtplan.cli.fingerprint",
     "review": "rtplan.cli.review",

@@ -34,7 +34,7 @@ def command(
     _demand_free(out)
     set_threads(threads)
     network = load_model(model)
-    role, image, identity = _read(mr, network.card.roles)
+    role, image, identity = read_mr(mr, network.card.roles)
     made = synthesise(network, image, device=str(devices.device(device)))
     if is_volume_file(out):
         files = [write_volume(made, out)]
@@ -55,7 +55,7 @@ def _demand_free(out: Path) -> None:
         )
 
 
-def _read(mr: Path, roles: tuple[str, ...]) -> tuple[str, Image, Identity]:
+def read_mr(mr: Path, roles: tuple[str, ...]) -> tuple[str, Image, Identity]:
     """Return role, image and identity of the MR that the network should read."""
     from rtplan.domain import Identity
     from rtplan.io.nifti import is_volume_file, read_volume

@@ -35,6 +35,13 @@ def command(
         if fold is not None:
             raise ModelError("A dose network has no folds.", action="leave --fold out.")
         path = _dose(settings, out, cache, resume, (device, begin_with, quiet))
+    elif task_of(settings) == "segment":
+        if device != "cpu" or begin_with is not None or fold is not None:
+            raise ModelError(
+                "A segmentation is learned on the CPU, from the start and without folds.",
+                action="leave --device, --from and --fold out.",
+            )
+        path = _segment(settings, out, cache, resume, quiet)
     else:
         if device != "cpu" or begin_with is not None:
             raise ModelError(
@@ -45,6 +52,17 @@ def command(
         folder = out or Path("out") / plan.name
         path = train_from(plan, folder, cache=cache, resume=resume, report=progress(quiet))
     typer.echo(f"The network and its card: {path}")
+
+
+def _segment(settings: Path, out: Path | None, cache: Path | None, resume: bool, quiet: bool) -> Path:
+    """Train a segmentation network on digital pelves."""
+    from rtplan.case.segment_training import train_segment_from
+    from rtplan.learning.segment_settings import SegmentSettings
+    from rtplan.learning.settings import parse
+
+    plan = parse(settings, SegmentSettings)
+    folder = out or Path("out") / plan.name
+    return train_segment_from(plan, folder, cache=cache, resume=resume, report=progress(quiet))
 
 
 def _dose(

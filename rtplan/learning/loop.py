@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from rtplan.errors import ModelError, OutputError
 from rtplan.learning import together
-from rtplan.learning.run import Run, begin, finish, finish_soon, go_on, keep, start_from
-from rtplan.learning.settings import TrainSettings
-from rtplan.learning.volume_settings import VolumeSettings
+from rtplan.learning.run import Run, Settings, begin, finish, finish_soon, go_on, keep, start_from
 
 #: More steps than this share without a finite gradient end the training.
 SKIPPED_MAX = 0.2
@@ -35,7 +33,7 @@ class Job(Protocol):
 
 
 def learn(
-    settings: TrainSettings | VolumeSettings,
+    settings: Settings,
     job: Job,
     out: Path,
     *,
