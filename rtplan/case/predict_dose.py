@@ -23,6 +23,7 @@ from rtplan.errors import DoseError, OutputError, RtplanError, StructureError
 from rtplan.io import rtdose_write
 from rtplan.io.patient_write import identity_of
 from rtplan.learning.boost import BoostCase
+from rtplan.learning.boost_familiar import judged_pelvis
 from rtplan.learning.predict_boost import demand_boost_model, predicted_gy
 from rtplan.learning.zoo import Model, load_model
 from rtplan.planning.prepare import Prepared
@@ -146,6 +147,7 @@ def predict_patient(
     prepared = prepare_boost(patient, protocol, settings.plan_on)
     grid = grid_of(patient, prepared)
     case = case_of(patient, protocol, prepared, settings.beams, grid=grid)
+    strange = judged_pelvis(model, case)
     dose = dose_of(model, case, grid, mirror=settings.mirror)
     ledger = Ledger()
     told = judged(patient.with_doses(**{prepared.arm: dose}), protocol, prepared, ledger, settings)
@@ -157,7 +159,9 @@ def predict_patient(
         version("rtplan"),
         model.sha256,
     )
-    told = replace(told, history=(*told.history, record)).with_notices(_notice(model, settings))
+    told = replace(told, history=(*told.history, record)).with_notices(
+        _notice(model, settings), *((strange,) if strange else ())
+    )
     stops: tuple[Stop, ...] = ()
     shown = ""
     if settings.sweep:

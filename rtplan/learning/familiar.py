@@ -160,39 +160,44 @@ def head_measures(case: DoseCase, spacing_zyx_mm: Triple) -> dict[str, float]:
     spacing = np.array(spacing_zyx_mm)
     targets = [case.mask(name) for name in TARGETS]
     union, feasible = np.logical_or.reduce(targets), case.mask(FEASIBLE)
-    centre, middle = _centre(union, spacing), _centre(feasible, spacing)
+    centre, middle = centre_mm(union, spacing), centre_mm(feasible, spacing)
     found = {
-        "target volume": _ln_cc(union, spacing),
-        "highest target's volume": next((_ln_cc(m, spacing) for m in reversed(targets) if m.any()), np.nan),
-        "possible-dose volume": _ln_cc(feasible, spacing),
+        "target volume": ln_cc(union, spacing),
+        "highest target's volume": next((ln_cc(m, spacing) for m in reversed(targets) if m.any()), np.nan),
+        "possible-dose volume": ln_cc(feasible, spacing),
         "number of targets": float(sum(bool(m.any()) for m in targets)),
         "number of organs": float(sum(bool(case.mask(name).any()) for name in ORGANS)),
     }
     for what, mask in (("target", union), ("possible dose", feasible)):
-        for axis, size in zip(("length", "depth", "width"), _size(mask, spacing), strict=True):
+        for axis, size in zip(("length", "depth", "width"), size_mm(mask, spacing), strict=True):
             found[f"{what}'s {axis}"] = float(size)
     away = centre - middle
     found |= {"target's height": float(away[0]), "target's place": float(away[1])}
     found["target's side"] = float(abs(away[2]))
     for name in ORGANS:
         organ = case.mask(name)
-        found[f"{name} volume"] = _ln_cc(organ, spacing)
-        found[f"{name} distance"] = float(np.linalg.norm(_centre(organ, spacing) - centre))
+        found[f"{name} volume"] = ln_cc(organ, spacing)
+        found[f"{name} distance"] = float(np.linalg.norm(centre_mm(organ, spacing) - centre))
     return found
 
 
-def _ln_cc(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> float:
+def ln_cc(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> float:
+    """Return the logarithm of a volume in cc; NaN where there is none."""
     voxels = int(mask.sum())
     return float(np.log(voxels * float(np.prod(spacing)) / 1000.0)) if voxels else float("nan")
 
 
-def _centre(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+def centre_mm(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the middle of a region by axis, mm from the first voxel; NaN where there is none."""
     where = np.argwhere(mask)
-    centre: NDArray[np.float64] = where.mean(axis=0) * spacing if where.size else np.full(3, np.nan)
+    centre: NDArray[np.float64] = where.mean(axis=0) * spacing if where.size else np.full(mask.ndim, np.nan)
     return centre
 
 
-def _size(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+def size_mm(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the extent of a region by axis, mm; NaN where there is none."""
     where = np.argwhere(mask)
+    if not where.size:
+        return np.full(mask.ndim, np.nan)
     size: NDArray[np.float64] = (where.max(axis=0) - where.min(axis=0) + 1) * spacing
     return size

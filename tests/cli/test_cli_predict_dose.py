@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pydicom
@@ -15,6 +16,7 @@ from rtplan.domain.nomenclature import kind_of
 from rtplan.errors import OutputError
 from rtplan.io import rtdose
 from rtplan.io.patient_write import write_patient
+from rtplan.learning.boost_familiar import FILE
 from rtplan.learning.boost_settings import BoostSettings
 from rtplan.learning.card import Figure
 from rtplan.learning.run import begin, finish, keep
@@ -162,6 +164,24 @@ def test_what_the_network_has_not_seen_is_refused(
     assert leave(*call(folder, model, "RD.dcm", *change, "--quiet")) == 1
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+def test_a_pelvis_unlike_those_learned_is_warned_of_or_refused(folder, model, tmp_path, capsys, refuse):
+    place = shutil.copytree(model.parent, tmp_path / "model")
+    sha256 = load_model(str(place / "model.toml")).sha256
+    limit = 1.0 if refuse else 1e6
+    (place / FILE).write_text(
+        f'schema = 1\nmodel = "tiny"\nweights_sha256 = "{sha256}"\ndata = "one"\ndate = "2026-11-24"\n'
+        'script = "tests"\n[familiar]\nnames = ["Rectum back"]\nmean = [-90.0]\nsd = [5.0]\n'
+        f"precision = [[1.0]]\nwarn = 1.0\nrefuse = {limit}\npatients = 2\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "out" / "RD.dcm"
+    assert leave(*call(folder, place / "model.toml", out)) == int(refuse)
+    said = capsys.readouterr()
+    assert "Rectum back" in " ".join((said.out + said.err).split())
+    assert out.exists() is not refuse
 
 
 @pytest.mark.parametrize("name", ["PTVp_7700", "GTVp", "Rectum"])
