@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import tomllib
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
 
 from rtplan.domain import Notice
-from rtplan.errors import FormatError, ModelError
 from rtplan.learning.boost import BODY, DENSITY_MAX, ORGANS, BoostCase
-from rtplan.learning.card import Frozen
 from rtplan.learning.familiar import Familiar, centre_mm, ln_cc, size_mm
+from rtplan.learning.measured import Told, read_measured
 from rtplan.learning.zoo import Model
 
 FILE = "familiar.toml"
 
 
-class Limits(Frozen):
+class Limits(Told):
     """``familiar.toml``: the anatomies that these weights have learned, and how far others may be off."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
-    model: str
-    weights_sha256: str
-    data: str
-    date: str
-    script: str
     familiar: Familiar
 
 
@@ -44,13 +33,7 @@ def load_limits(model: Model) -> Limits | None:
     path = None if model.folder is None else model.folder / FILE
     if path is None or not path.is_file():
         return None
-    try:
-        limits = Limits.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-        raise FormatError(f"These are no limits of anatomies: {wrong}", where=path.name) from None
-    if limits.weights_sha256 != model.sha256:
-        raise ModelError("The limits of anatomies were measured for other weights.", where=model.card.name)
-    return limits
+    return read_measured(path, Limits, model.sha256, "limits of anatomies")
 
 
 def judged_pelvis(model: Model, case: BoostCase) -> Notice | None:

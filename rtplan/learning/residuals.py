@@ -7,20 +7,20 @@ distribution by class of tissue (as the network sees it) and how they hang toget
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from scipy import special
 
 from rtplan import resources
 from rtplan.domain import Image, Mask
-from rtplan.errors import FormatError, ModelError, UnknownName
+from rtplan.errors import ModelError, UnknownName
 from rtplan.imaging.random_field import gaussian_fields
 from rtplan.learning.card import Frozen
+from rtplan.learning.measured import Measured, read_measured
 from rtplan.learning.zoo import load_card
 
 Array = NDArray[np.float32]
@@ -130,12 +130,9 @@ class ResidualSet(Frozen):
         )
 
 
-class Residuals(Frozen):
+class Residuals(Measured):
     """``residuals.toml``: sets of residuals of one network with these weights."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
-    model: str
-    weights_sha256: str
     set_: tuple[ResidualSet, ...] = Field(alias="set")
 
 
@@ -158,12 +155,7 @@ def load_residuals(model: str, name: str) -> ResidualSet:
             f"The network {model} has no measured residuals: samples of its synthetic CT cannot be drawn.",
             action="measure them: python benchmarks/residuals.py --model NAME.",
         )
-    try:
-        found = Residuals.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-        raise FormatError(f"These are no residuals: {wrong}", where=path.name) from None
-    if found.weights_sha256 != load_card(card_path).weights.sha256:
-        raise ModelError("The residuals were measured with other weights.", where=model)
+    found = read_measured(path, Residuals, load_card(card_path).weights.sha256, "residuals")
     for item in found.set_:
         if item.name == name:
             return item

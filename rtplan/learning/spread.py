@@ -6,7 +6,6 @@ the second head (`networks.scale_head`) in a file beside it. The network's own w
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -14,15 +13,16 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors.torch import load_file
 from torch import nn
 
 from rtplan import resources
-from rtplan.errors import FormatError, ModelError
+from rtplan.errors import ModelError
 from rtplan.learning.card import Frozen, Shape
 from rtplan.learning.doses import SCALE_GY, TARGETS, DoseCase, dose_channels
 from rtplan.learning.familiar import Familiar
+from rtplan.learning.measured import Told, read_measured
 from rtplan.learning.padding import padded
 from rtplan.learning.zoo import Model
 from rtplan.networks.folded import FoldedUNet
@@ -59,15 +59,9 @@ class Band(Frozen):
     patients: int
 
 
-class Spread(Frozen):
+class Spread(Told):
     """``spread.toml``: what is known of one network's errors with these weights."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
-    model: str
-    weights_sha256: str
-    data: str
-    date: str
-    script: str
     head: HeadSpec
     factor: tuple[Factor, ...]
     band_coverage: float = Field(gt=0.0, lt=1.0)
@@ -146,12 +140,7 @@ def load_spread(model: Model) -> DoseSpread | None:
     path = None if model.folder is None else model.folder / FILE
     if path is None or not path.is_file():
         return None
-    try:
-        spec = Spread.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-        raise FormatError(f"This says nothing of errors: {wrong}", where=path.name) from None
-    if spec.weights_sha256 != model.sha256:
-        raise ModelError("The spread of the errors was measured with other weights.", where=model.card.name)
+    spec = read_measured(path, Spread, model.sha256, "scales of errors")
     if not isinstance(model.network, FoldedUNet):
         raise ModelError("Only a folded network has features for a second head.", where=model.card.name)
     network = model.network
