@@ -65,7 +65,7 @@ def tidy(labels: NDArray[np.uint8], grid: Grid) -> Tidied:
         masks[name] = kept
         lost = float((mask & ~kept).sum()) * grid.voxel_cc
         if lost > 0.0:
-            message = f"{lost:.2f} cc of {name} lay apart from the rest and were taken away."
+            message = f"{lost:.2g} cc of {name} lay apart from the rest and were taken away."
             notices.append(Notice("PIECES_REMOVED", "info", message, "look at the contour.", structure=name))
         if _at_border(kept):
             message = f"{name} reaches the border of the field of view: its volume is that of the part seen."
