@@ -16,7 +16,7 @@ from rtplan.learning.boost import BODY, DENSITY_MAX, Anatomy, BoostCase, Levels,
 from rtplan.planning.around import dose_grid
 from rtplan.planning.optimise import OptimiseSettings
 from rtplan.planning.plates import open_doses
-from rtplan.planning.prepare import Means, Prepared, prepare
+from rtplan.planning.prepare import SUPPLY_TARGET, Means, Prepared, prepare
 from rtplan.planning.scene import mask_at
 
 SITE = "prostate"
@@ -109,8 +109,9 @@ def prepare_boost(patient: Patient, protocol: Protocol, plan_on: str | None = No
             raise StructureError(
                 f"There is no structure {name}; nothing is predicted without it.",
                 where=name,
-                action="supply it by --structures FILE.dcm, map its name by --names, or make a target by "
-                "--margin.",
+                action=SUPPLY_TARGET
+                if name not in NEEDED
+                else "supply it by --structures FILE.dcm, or map its name by --names.",
             )
     prepared = prepare(patient, protocol, means(plan_on))
     whole, focus = (prepared.task.targets[entry.target].mask.array for entry in (gland, boost))

@@ -19,6 +19,7 @@ from rtplan.dosimetry.protocol import Protocol, load_protocol
 from rtplan.errors import StructureError
 from rtplan.planning.device import threads
 from rtplan.planning.nearness import nearness
+from rtplan.planning.prepare import SUPPLY_TARGET
 from rtplan.planning.spacer import SHELF
 from rtplan.planning.stratify import (
     Evidence,
@@ -87,7 +88,7 @@ def evidence_of(patient: Patient, protocol: Protocol) -> Evidence:
     if not plain:
         raise StructureError(
             "None of the protocol's targets is among the structures.",
-            action="supply the target by --structures FILE.dcm, or make it by --margin.",
+            action=SUPPLY_TARGET,
         )
     targets = (plain[0], *boosts[:1])
     near = nearness(patient.structures, reference_image(patient).grid, targets)

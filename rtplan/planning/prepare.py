@@ -28,6 +28,12 @@ ALWAYS = ("Rectum", "Bladder", "Urethra")
 #: A voxel of the dose grid belongs to a target when so large a part of it does.
 TOUCHED = MappingProxyType({"target": 0.2, "boost": 0.02})
 
+#: What to do where a target is missing.
+SUPPLY_TARGET = (
+    "supply the target by --structures FILE.dcm, map its name by --names, or let --margin grow it from the "
+    "CTV of the same name (to which --names maps the prostate)."
+)
+
 
 @dataclass(frozen=True)
 class Means:
@@ -139,8 +145,7 @@ def prepare(patient: Patient, protocol: Protocol, means: Means) -> Prepared:
     if not any(entry.to != "up_to" for entry in wanted):
         raise StructureError(
             f"There is no target to plan for: none of {', '.join(absent)} is among the structures.",
-            action="supply the target by --structures FILE.dcm, map its name by --names, or make it by "
-            "--margin.",
+            action=SUPPLY_TARGET,
         )
     arm = arm_of(patient, means.plan_on)
     image = patient.images[arm]

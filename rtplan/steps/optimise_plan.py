@@ -9,7 +9,7 @@ from typing import ClassVar
 from rtplan.domain import Notice, Patient, Plan
 from rtplan.dosimetry.protocol import Protocol
 from rtplan.planning.optimise import OptimiseSettings, optimise
-from rtplan.planning.prepare import Means, prepare, prescribed
+from rtplan.planning.prepare import SUPPLY_TARGET, Means, prepare, prescribed
 from rtplan.planning.warnings import warnings_of
 
 
@@ -85,5 +85,5 @@ def _no_target(absent: tuple[str, ...]) -> Notice:
         "TARGET_MISSING",
         "warn",
         f"No plan was made: none of the protocol's targets ({', '.join(absent)}) is among the structures.",
-        "supply the target by --structures FILE.dcm, map its name by --names, or make it by --margin.",
+        SUPPLY_TARGET,
     )
