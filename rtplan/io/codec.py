@@ -102,10 +102,7 @@ def undecodable(syntax: UID) -> str:
         return f"transfer syntax {syntax}" if syntax.is_valid else "a damaged transfer syntax"
     if not syntax.is_compressed or syntax.is_deflated:
         return ""
-    try:
-        known = get_decoder(syntax).is_available
-    except NotImplementedError:  # pydicom's answer for a syntax that it has no decoder for
-        known = False
+    known = syntax in DECODERS and get_decoder(syntax).is_available
     return "" if known else str(syntax.name)
 
 

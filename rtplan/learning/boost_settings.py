@@ -9,10 +9,11 @@ from pydantic import Field
 from rtplan.learning.boost import CHANNELS
 from rtplan.learning.card import InputSpec, OutputSpec, Shape
 from rtplan.learning.dose_terms import MeanTerm
-from rtplan.learning.volume_settings import Mirrors, SortedLoss, VolumeData, VolumeSettings, anatomy
+from rtplan.learning.settings import Source
+from rtplan.learning.volume_settings import Mirrors, SortedLoss, VolumeSettings, anatomy
 
 
-class BoostData(VolumeData):
+class BoostData(Source):
     """Digital pelves of a population, by their seeds; each is planned once and kept."""
 
     cohort: Literal["train", "valid", "study"]

@@ -6,10 +6,11 @@ from pydantic import Field
 
 from rtplan.learning.card import InputSpec, OutputSpec, Shape
 from rtplan.learning.doses import CHANNELS
-from rtplan.learning.volume_settings import Mirrors, SortedLoss, VolumeData, VolumeSettings, anatomy
+from rtplan.learning.settings import Source
+from rtplan.learning.volume_settings import Mirrors, SortedLoss, VolumeSettings, anatomy
 
 
-class DoseData(VolumeData):
+class DoseData(Source):
     """A folder of OpenKBP patients; every ``hold_out_every``-th by number only chooses the weights."""
 
     folder: str

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from rtplan.errors import ModelError, OutputError
 from rtplan.learning import together
-from rtplan.learning.run import Run, Settings, begin, finish, finish_soon, go_on, keep, start_from
+from rtplan.learning.run import Run, begin, finish, finish_soon, go_on, keep, start_from
+from rtplan.learning.settings import NetworkTraining
 
 #: More steps than this share without a finite gradient end the training.
 SKIPPED_MAX = 0.2
@@ -33,7 +34,7 @@ class Job(Protocol):
 
 
 def learn(
-    settings: Settings,
+    settings: NetworkTraining,
     job: Job,
     out: Path,
     *,

@@ -22,21 +22,16 @@ from torch.optim import AdamW
 from rtplan.errors import ModelError
 from rtplan.learning import checkpoint
 from rtplan.learning.card import Card, TrainingSpec, WeightsSpec
-from rtplan.learning.segment_settings import SegmentSettings
-from rtplan.learning.settings import TrainSettings
-from rtplan.learning.volume_settings import VolumeSettings
+from rtplan.learning.settings import NetworkTraining, TrainSettings
 from rtplan.learning.zoo import network_of, save_model
 from rtplan.networks.gan import Critic
-
-#: Settings of every kind of training.
-Settings = TrainSettings | VolumeSettings | SegmentSettings
 
 
 @dataclass
 class Run:
     """Networks, optimisers and the clock of one training; made by `begin`."""
 
-    settings: Settings
+    settings: NetworkTraining
     out: Path
     generator: nn.Module
     ema: nn.Module
@@ -112,7 +107,7 @@ def finish_soon(run: Run) -> bool:
     return True
 
 
-def begin(settings: Settings, out: Path, device: str = "cpu") -> Run:
+def begin(settings: NetworkTraining, out: Path, device: str = "cpu") -> Run:
     """Return a fresh run; the first weights depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

@@ -6,21 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from rtplan.learning.card import (
-    Frozen,
-    InputSpec,
-    LicenceSpec,
-    Limits,
-    NetworkSpec,
-    OutputSpec,
-    Shape,
-    Triple,
-)
+from rtplan.learning.card import Frozen, OutputSpec, Shape
 from rtplan.learning.segments import LABELS
-from rtplan.learning.settings import OptimiseSettings, Range
+from rtplan.learning.settings import NetworkTraining, Range, Source
 
 
-class SegmentData(Frozen):
+class SegmentData(Source):
     """Digital pelves of a population, by their seeds, in a box of so many voxels about the gland."""
 
     cohort: Literal["train", "valid", "study"]
@@ -74,24 +65,13 @@ class PaintSettings(Frozen):
     shift_mm: float = 30.0
 
 
-class SegmentSettings(Frozen):
+class SegmentSettings(NetworkTraining):
     """One training of a segmentation network."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
-    name: str
     task: Literal["segment"]
-    site: str
-    seed: int = 1
-    network: NetworkSpec = NetworkSpec()
-    inputs: tuple[InputSpec, ...]
     outputs: tuple[OutputSpec, ...] = tuple(
         OutputSpec(name=name, unit="1", clip=(0.0, 1.0)) for name in LABELS
     )
-    spacing_zyx_mm: Triple
-    patch_zyx: Shape
     data: tuple[SegmentData, ...]
     validation: tuple[SegmentData, ...] = ()
     paint: PaintSettings = PaintSettings()
-    optimise: OptimiseSettings
-    limits: Limits = Limits()
-    licence: LicenceSpec = LicenceSpec()

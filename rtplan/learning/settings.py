@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -24,7 +25,16 @@ from rtplan.learning.folds import load_folds
 Range = tuple[float, float]
 
 
-class DataSpec(Frozen):
+class Source(Frozen, ABC):
+    """Where patients come from."""
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """Return the source in one line, for the card."""
+
+
+class DataSpec(Source):
     """Where patients come from: the digital population, or a folder of pairs.
 
     Parameters
@@ -147,18 +157,12 @@ class OptimiseSettings(Frozen):
         return self
 
 
-class TrainSettings(Frozen):
-    """One training: what is learned, from whom, how.
-
-    ``folds`` names a file beside the settings (`learning.folds`), ``fold`` the part of it that the folders of
-    pairs leave out: its test patients.
-    """
+class NetworkTraining(Frozen):
+    """One training of any task: what is learned, from whom, how; a task adds patients, changes and loss."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
     name: str
-    task: Literal["synct"] = "synct"
-    folds: str = ""
-    fold: int = 0
+    task: str
     site: str
     seed: int = 1
     network: NetworkSpec = NetworkSpec()
@@ -166,13 +170,26 @@ class TrainSettings(Frozen):
     outputs: tuple[OutputSpec, ...]
     spacing_zyx_mm: Triple
     patch_zyx: Shape
+    data: tuple[Source, ...]
+    optimise: OptimiseSettings
+    limits: Limits = Limits()
+    licence: LicenceSpec = LicenceSpec()
+
+
+class TrainSettings(NetworkTraining):
+    """One training of a synthetic CT.
+
+    ``folds`` names a file beside the settings (`learning.folds`), ``fold`` the part of it that the folders of
+    pairs leave out: its test patients.
+    """
+
+    task: Literal["synct"] = "synct"
+    folds: str = ""
+    fold: int = 0
     data: tuple[DataSpec, ...]
     validation: tuple[DataSpec, ...] = ()
     augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()
-    optimise: OptimiseSettings
-    limits: Limits = Limits()
-    licence: LicenceSpec = LicenceSpec()
 
 
 Kind = TypeVar("Kind", bound=Frozen)

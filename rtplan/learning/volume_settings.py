@@ -6,26 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from rtplan.learning.card import (
-    Frozen,
-    InputSpec,
-    LicenceSpec,
-    Limits,
-    NetworkSpec,
-    OutputSpec,
-    Shape,
-    Triple,
-)
-from rtplan.learning.settings import OptimiseSettings
-
-
-class VolumeData(Frozen):
-    """Where patients come from."""
-
-    @property
-    def words(self) -> str:
-        """What the card says of this source."""
-        raise NotImplementedError
+from rtplan.learning.card import Frozen, InputSpec
+from rtplan.learning.settings import NetworkTraining
 
 
 class Mirrors(Frozen):
@@ -45,25 +27,12 @@ class SortedLoss(Frozen):
     dvh_from: int = Field(0, ge=0)
 
 
-class VolumeSettings(Frozen):
+class VolumeSettings(NetworkTraining):
     """One training of a dose network; a site adds channels, patients, augmentation and loss."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
-    name: str
     task: Literal["dose"]
-    site: str
-    seed: int = 1
-    network: NetworkSpec = NetworkSpec()
-    inputs: tuple[InputSpec, ...]
-    outputs: tuple[OutputSpec, ...]
-    spacing_zyx_mm: Triple
-    patch_zyx: Shape
-    data: tuple[VolumeData, ...]
     augment: Mirrors = Mirrors()
     loss: SortedLoss = SortedLoss()
-    optimise: OptimiseSettings
-    limits: Limits = Limits()
-    licence: LicenceSpec = LicenceSpec()
 
 
 def anatomy(channels: tuple[str, ...]) -> tuple[InputSpec, ...]:
