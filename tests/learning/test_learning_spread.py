@@ -134,6 +134,19 @@ def test_measures_are_those_of_the_shapes(head):
     assert swapped["target's side"] == pytest.approx(found["target's side"])
 
 
+def test_the_scale_is_what_the_head_says_of_its_logarithm(model, head, familiar):
+    """A head that says ln 0.05 everywhere: b is 0.05 of the network's unit of 70 Gy."""
+    ours = ScaleHead(model.network.head[0].in_channels)
+    last = ours.layers[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(math.log(0.05))
+    case = dose_case_of(head())
+    scale = DoseSpread(told(familiar), ours).scale_gy(model.network, case, model.card.patch_zyx)
+    assert scale.shape == case.labels.shape
+    assert np.allclose(scale, 3.5, rtol=1e-5)
+
+
 def test_intervals_follow_the_scale_and_are_judged(model, head, familiar, monkeypatch):
     patient = head()
     spread = DoseSpread(told(familiar), ScaleHead(model.network.head[0].in_channels))
