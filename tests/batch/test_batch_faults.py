@@ -39,7 +39,7 @@ class Watched:
             time.sleep(0.02)
 
     def look(self):
-        for path in self.out.glob("patients/*/manifest.json"):
+        for path in self.out.glob("patients/[!.]*/manifest.json"):
             self.seen.setdefault(path, path.stat().st_mtime_ns)
         return len(self.seen)
 
